@@ -1,0 +1,1 @@
+"""Metrics that compare a mesh with a reference surface."""

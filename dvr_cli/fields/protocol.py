@@ -1,0 +1,59 @@
+"""What the renderer, the losses and the extraction may ask of a field, whatever it is made of.
+
+Notation: points live in the unit cube [-1, 1]^3; `value` is negative inside and zero on the surface (a signed distance
+for the grid, minus the occupancy logit for a network); directions are unit vectors from the camera to the surface.
+Nothing here assumes a grid: a field that can march rays faster than by asking for single points says so by implementing
+`MarchesRays`.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class RayHits:
+    """Where rays first cross the surface from outside to inside; found without any gradient."""
+
+    t: Float[Tensor, "n"]
+    """Distance along the unit direction; 0 where nothing is hit."""
+    hit: Bool[Tensor, "n"]
+    """True where the ray crosses from outside to inside."""
+    nearest_t: Float[Tensor, "n"]
+    """Distance of the sample with the least value on the ray (up to the hit); where a ray missed by least."""
+    nearest_value: Float[Tensor, "n"]
+    """The field there; +inf for rays that miss the cube."""
+
+
+@runtime_checkable
+class Field(Protocol):
+    """A shape and its colour as differentiable functions of points."""
+
+    def value(self, points: Float[Tensor, "p 3"]) -> Float[Tensor, "p"]:
+        """Signed value, negative inside. Differentiable with respect to the field's parameters."""
+        ...
+
+    def gradient(self, points: Float[Tensor, "p 3"]) -> Float[Tensor, "p 3"]:
+        """Spatial gradient of `value`, detached."""
+        ...
+
+    def colour(
+        self, points: Float[Tensor, "p 3"], directions: Float[Tensor, "p 3"]
+    ) -> Float[Tensor, "p 3"]:
+        """RGB. Differentiable with respect to the points and the field's parameters."""
+        ...
+
+
+@runtime_checkable
+class MarchesRays(Protocol):
+    """A field that finds first hits by itself."""
+
+    def first_hit(
+        self,
+        ray_origins: Float[Tensor, "n 3"],
+        ray_directions: Float[Tensor, "n 3"],
+    ) -> RayHits:
+        """First crossing of each ray inside the cube, without gradient."""
+        ...

@@ -1,0 +1,1 @@
+"""Rays, first hit with its implicit gradient, and shading: a torch API over `kernels`."""

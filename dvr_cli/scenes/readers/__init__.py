@@ -1,0 +1,1 @@
+"""One file per scene format; `read_scene` picks the reader."""

@@ -1,0 +1,1 @@
+"""Extraction, cleaning and export of meshes. NumPy after this line."""

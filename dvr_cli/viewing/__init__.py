@@ -1,0 +1,1 @@
+"""Offline renders of meshes and contact sheets of images."""
