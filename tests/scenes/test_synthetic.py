@@ -86,15 +86,14 @@ def test_surface_points_project_to_mask_pixels_and_never_before_the_depth():
     for view in views:
         pixels, depth = view.camera.project(in_world)
         columns, rows = np.floor(pixels).astype(int).T
-        padded = np.pad(view.mask, 1)
+        padded = np.pad(np.where(view.mask, view.depth, np.inf), 1, constant_values=np.inf)
         height, width = view.mask.shape
-        shifts = [padded[i : i + height, j : j + width] for i in range(3) for j in range(3)]
-        assert np.any(shifts, axis=0)[rows, columns].all()  # the pixel itself or, on the border, its neighbour
-        inside = view.mask[rows, columns]
-        assert inside.mean() > 0.9
-        # A visible point lies within a pixel's slant of the depth map; no point may lie in front of it.
-        in_front = view.depth[rows, columns][inside] - depth[inside]
-        assert np.quantile(in_front, 0.98) < 0.02 * np.cbrt(np.linalg.det(scene.world_from_unit[:3, :3]))
+        nearest = np.min([padded[i : i + height, j : j + width] for i in range(3) for j in range(3)], axis=0)
+        # The pixel itself is in the mask or, on the border, its neighbour.
+        assert np.isfinite(nearest[rows, columns]).all()
+        assert view.mask[rows, columns].mean() > 0.9
+        # Nothing lies in front of the depth map; half a pixel of slant is 0.03 of the unit cube at this size.
+        assert (nearest[rows, columns] - depth).max() < 0.03 * np.cbrt(np.linalg.det(scene.world_from_unit[:3, :3]))
 
 
 def test_photographs_do_not_depend_on_the_world_they_stand_in():
