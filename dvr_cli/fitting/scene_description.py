@@ -1,0 +1,106 @@
+"""What a run remembers of its scene: where it lies, with which options it was read, and a fingerprint of every input.
+
+The fingerprints are BLAKE2b hashes of file contents; cameras and sparse points are hashed as they were understood, so
+that neither rewriting a file in another format nor moving the scene's folder counts as a change.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dvr_cli.errors import SceneError
+from dvr_cli.scenes.views import Scene
+
+_DIGEST_BYTES = 16
+
+
+def describe_scene(scene: Scene, options: dict[str, Any]) -> dict[str, Any]:
+    """A JSON-ready description of a scene and of the options (texts, booleans, None) it was read with.
+
+    Raises SceneError when an input file cannot be read.
+    """
+    return {
+        "name": scene.name,
+        "root": str(scene.root.resolve()),
+        "format": scene.format,
+        "bounds_source": scene.bounds_source,
+        "unit_from_world": np.asarray(scene.unit_from_world, dtype=np.float64).tolist(),
+        "options": options,
+        "views": [view.name for view in scene.views],
+        "inputs": {
+            "cameras": _hash_cameras(scene),
+            "sparse depth": _hash_sparse_depth(scene),
+            **_hash_files(_input_files(scene), scene.root),
+        },
+    }
+
+
+def changed_inputs(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """What differs between two descriptions of a scene, one phrase each; empty when a run can go on."""
+    changes = [f"option {key}" for key in _differing(before.get("options"), after.get("options"))]
+    if before.get("views") != after.get("views"):
+        changes.append(f"number or names of the views ({len(before.get('views', []))} -> {len(after['views'])})")
+    return changes + _differing(before.get("inputs"), after.get("inputs"))
+
+
+def _differing(before: Any, after: Any) -> list[str]:
+    before, after = (value if isinstance(value, dict) else {} for value in (before, after))
+    return [key for key in dict.fromkeys([*before, *after]) if before.get(key) != after.get(key)]
+
+
+def _input_files(scene: Scene) -> list[Path]:
+    paths: list[Path | None] = []
+    for view in scene.views:
+        paths += [view.image_path, view.mask_path]
+    return [path for path in (*paths, *(scene.depth_map_paths or ())) if path is not None]
+
+
+def _hash_files(paths: Iterable[Path], root: Path) -> dict[str, str]:
+    """Path relative to the scene -> hash of the content; hashing releases the GIL, so threads share the work."""
+    unique = list(dict.fromkeys(paths))
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        digests = list(pool.map(_hash_file, unique))
+    return {_relative(path, root): digest for path, digest in zip(unique, digests, strict=True)}
+
+
+def _relative(path: Path, root: Path) -> str:
+    path, root = path.resolve(), root.resolve()
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+
+def _hash_file(path: Path) -> str:
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=_DIGEST_BYTES)).hexdigest()
+    except OSError as error:
+        raise SceneError(f"Cannot read {path}: {error.strerror}. Restore the file, or leave its view out.") from error
+
+
+def _hash_arrays(arrays: Iterable[np.ndarray | None]) -> str:
+    digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
+    for array in arrays:
+        values = np.zeros(0) if array is None else np.ascontiguousarray(array, dtype=np.float64)
+        # The shape goes in as well: the same numbers in another arrangement are another input.
+        digest.update(repr(values.shape).encode())
+        digest.update(values.tobytes())
+    return digest.hexdigest()
+
+
+def _hash_cameras(scene: Scene) -> str:
+    matrices: list[np.ndarray | None] = [scene.unit_from_world]
+    for view in scene.views:
+        camera = view.camera
+        matrices += [camera.intrinsics, camera.camera_from_world, np.array([camera.height, camera.width])]
+    return _hash_arrays(matrices)
+
+
+def _hash_sparse_depth(scene: Scene) -> str | None:
+    sparse = scene.sparse_depth
+    if sparse is None:
+        return None
+    return _hash_arrays([sparse.points, sparse.visibility, sparse.error, sparse.colors])
