@@ -1,0 +1,206 @@
+"""Do cameras, masks and bounds fit together? What `dvr inspect` says, and what stops a reconstruction before it starts.
+
+All in the unit ball of the scene. The IoU of a view compares its mask with the silhouette of the hull that the masks
+make together. A mask that alone cuts much out of the hull is left out of it, or it would spoil the IoU of all the
+others.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from dvr_cli.errors import SceneError
+from dvr_cli.scenes.cameras import projection_of
+from dvr_cli.scenes.hull import (
+    Silhouette,
+    Votes,
+    ball_samples,
+    carved_alone,
+    conflicting_views,
+    count_votes,
+    grown,
+    look_up,
+    pixels_of,
+    silhouettes,
+)
+from dvr_cli.scenes.views import LoadedView, Scene
+
+CARVING_SAMPLES = 56
+# The hull whose silhouettes are compared with the masks has this many voxels across its own extent.
+SILHOUETTE_SAMPLES = 112
+# A mask that alone removes this share of the hull, and five times the usual share, is no witness.
+SUSPICIOUS_SHARE = 0.2
+LOW_IOU = 0.9
+
+
+@dataclass(frozen=True)
+class ViewCheck:
+    """How well one view fits the others."""
+
+    name: str
+    hull_iou: float | None
+    """Hull silhouette against mask, 0 to 1, coarse (0.97 is as good as 1); None without a mask."""
+    carved_alone: float | None
+    """Share of the hull that this mask alone removes, 0 to 1."""
+    mask_coverage: float | None
+    """Share of the image that is object."""
+    sees_object: bool
+    """Some of the unit ball projects into the image."""
+
+
+@dataclass(frozen=True)
+class SceneCheck:
+    """How well the views fit together."""
+
+    views: tuple[ViewCheck, ...]
+    hull_volume: float | None
+    """Volume of the hull as a share of the unit ball; None without masks."""
+    notes: tuple[str, ...]
+    """What a user should know, one sentence each."""
+
+
+def check_hull(scene: Scene, views: Sequence[LoadedView]) -> None:
+    """SceneError if the object lies outside the images or the masks leave no point inside; a second for 50 views."""
+    _require_object_in_images(scene, views)
+    found = silhouettes(views, scene.unit_from_world, CARVING_SAMPLES)
+    if found:
+        _require_hull(found, count_votes(found, ball_samples(CARVING_SAMPLES)), len(views))
+
+
+def check_scene(scene: Scene, views: Sequence[LoadedView]) -> SceneCheck:
+    """Everything that `check_hull` refuses, and for each view how well its mask agrees with the others."""
+    _require_object_in_images(scene, views)
+    sees = _sees_ball(scene, views)
+    found = silhouettes(views, scene.unit_from_world, CARVING_SAMPLES)
+    if not found:
+        checks = tuple(
+            ViewCheck(view.name, None, None, None, bool(seen)) for view, seen in zip(views, sees, strict=True)
+        )
+        return SceneCheck(checks, None, ("no masks: nothing tells the object from the background",))
+    votes = count_votes(found, ball_samples(CARVING_SAMPLES))
+    _require_hull(found, votes, len(views))
+    alone = carved_alone(found, votes)
+    suspicious = alone > max(SUSPICIOUS_SHARE, 5 * float(np.median(alone)))
+    trusted = [silhouette for silhouette, bad in zip(found, suspicious, strict=True) if not bad]
+    trusted_votes = votes if len(trusted) == len(found) else count_votes(trusted, votes.points)
+    trusted_names = {silhouette.name for silhouette in trusted}
+    iou = _hull_iou(scene, views, trusted_names, trusted_votes)
+    alone_of = {silhouette.name: float(share) for silhouette, share in zip(found, alone, strict=True)}
+    checks = tuple(
+        ViewCheck(
+            view.name,
+            iou.get(view.name),
+            alone_of.get(view.name),
+            None if view.mask is None else float(view.mask.mean()),
+            bool(seen),
+        )
+        for view, seen in zip(views, sees, strict=True)
+    )
+    return SceneCheck(checks, float(trusted_votes.inside().mean()), _notes(checks))
+
+
+def worst_views(check: SceneCheck, count: int = 3) -> list[ViewCheck]:
+    """The views whose masks agree least with the others, worst first."""
+    with_iou = [view for view in check.views if view.hull_iou is not None]
+    return sorted(with_iou, key=lambda view: view.hull_iou or 0.0)[:count]
+
+
+def _sees_ball(scene: Scene, views: Sequence[LoadedView]) -> Bool[np.ndarray, "views"]:
+    """Whether any of a few hundred points of the unit ball projects into each image."""
+    points = ball_samples(10)
+    sees = []
+    for view in views:
+        everything = np.ones((view.camera.height, view.camera.width), dtype=bool)
+        projection = (projection_of(view.camera) @ scene.world_from_unit).astype(np.float32)
+        seen, _ = look_up(Silhouette(view.name, projection, everything), points)
+        sees.append(seen.any())
+    return np.array(sees)
+
+
+def _require_object_in_images(scene: Scene, views: Sequence[LoadedView]) -> None:
+    sees = _sees_ball(scene, views)
+    if 2 * sees.sum() >= len(sees):
+        return
+    blind = [view.name for view, seen in zip(views, sees, strict=True) if not seen]
+    centre = np.round(scene.world_from_unit[:3, 3], 4).tolist()
+    raise SceneError(
+        f"The object lies outside {len(blind)} of {len(views)} images ({', '.join(blind[:3])}, ...): nothing within "
+        f"the bounds around {centre} (from {scene.bounds_source}) projects into them.\n"
+        "Expected cameras that look at the object; check that scale_mat and the cameras are in the same world units."
+    )
+
+
+def _require_hull(found: list[Silhouette], votes: Votes, view_count: int) -> None:
+    if votes.inside().any():
+        return
+    names = conflicting_views(found, votes)
+    listed = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+    raise SceneError(
+        f"The hull is empty: no point lies inside all {len(found)} masks. It would not be without {len(names)} of "
+        f"them: {listed}.\nExpected masks that are white on the object; look at these ({view_count} views in all), correct "
+        "them, or leave the views out with --views."
+    )
+
+
+def _hull_iou(scene: Scene, views: Sequence[LoadedView], trusted: set[str], coarse: Votes) -> dict[str, float]:
+    """IoU of each mask with the silhouette of the hull of the trusted masks, at the resolution of the hull's voxels."""
+    inside = coarse.points[coarse.inside()]
+    if not len(inside):
+        return {}
+    voxel = 2 / CARVING_SAMPLES
+    low, high = inside.min(axis=0) - voxel, inside.max(axis=0) + voxel
+    spacing = float((high - low).max()) / SILHOUETTE_SAMPLES
+    points = _refined(inside, voxel, spacing)
+    exact = silhouettes(views, scene.unit_from_world, round(2 / spacing), grow=False)
+    for silhouette in exact:
+        if silhouette.name in trusted:
+            seen, on_mask = look_up(silhouette, points)
+            points = points[~seen | on_mask]
+    return {silhouette.name: _silhouette_iou(silhouette, points) for silhouette in exact}
+
+
+def _refined(inside: Float[np.ndarray, "p 3"], voxel: float, spacing: float) -> Float[np.ndarray, "q 3"]:
+    """Fill each kept voxel with samples of at most the given spacing."""
+    count = int(np.ceil(voxel / spacing))
+    offsets = ((np.arange(count, dtype=np.float32) + 0.5) / count - 0.5) * np.float32(voxel)
+    block = np.stack(np.meshgrid(offsets, offsets, offsets, indexing="ij"), axis=-1).reshape(-1, 3)
+    return (inside[:, None, :] + block[None, :, :]).reshape(-1, 3)
+
+
+def _silhouette_iou(silhouette: Silhouette, points: Float[np.ndarray, "p 3"]) -> float:
+    height, width = silhouette.mask.shape
+    pixel, seen = pixels_of(silhouette, points)
+    hit = np.zeros(height * width, dtype=bool)
+    hit[pixel[seen]] = True
+    # Samples are about a pixel apart, so single pixels stay unhit: grow by one pixel and shrink back.
+    covered = ~grown(~grown(hit.reshape(height, width)))
+    union = int((covered | silhouette.mask).sum())
+    return 1.0 if union == 0 else float((covered & silhouette.mask).sum() / union)
+
+
+def _notes(checks: tuple[ViewCheck, ...]) -> tuple[str, ...]:
+    notes = []
+    unmasked = [view.name for view in checks if view.hull_iou is None]
+    if unmasked:
+        notes.append(f"{len(unmasked)} of {len(checks)} views have no mask: {_some(unmasked)}")
+    blind = [view.name for view in checks if not view.sees_object]
+    if blind:
+        notes.append(f"{len(blind)} views do not see the bounds at all: {_some(blind)}")
+    low = [view for view in checks if view.hull_iou is not None and view.hull_iou < LOW_IOU]
+    if low:
+        low.sort(key=lambda view: view.hull_iou or 0.0)
+        named = _some([f"{view.name} ({view.hull_iou:.2f})" for view in low])
+        notes.append(f"{len(low)} masks disagree with the hull of the others (IoU below {LOW_IOU}): {named}")
+    greedy = [view for view in checks if (view.carved_alone or 0.0) > SUSPICIOUS_SHARE]
+    for view in greedy[:3]:
+        notes.append(f"the mask of {view.name} alone removes {view.carved_alone:.0%} of the hull")
+    empty = [view.name for view in checks if view.mask_coverage == 0]
+    if empty:
+        notes.append(f"{len(empty)} masks are black all over: {_some(empty)}")
+    return tuple(notes)
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")

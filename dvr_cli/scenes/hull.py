@@ -1,0 +1,176 @@
+"""A coarse visual hull by voting: which sample points of the unit ball do the masks call object, and which background?
+
+A view votes on a point only if the point projects into its image. Masks are shrunk until a sample spacing is about a
+pixel, keep a pixel if any of it was object, and grow by one pixel: a point with a background vote is then outside the
+object together with its whole voxel. For questions about the scene (bounds, checks), not for reconstruction.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from dvr_cli.scenes.cameras import projection_of, similarity_scale
+from dvr_cli.scenes.views import Camera, LoadedView
+
+
+@dataclass(frozen=True)
+class Silhouette:
+    """One mask at the resolution of the samples."""
+
+    name: str
+    projection: Float[np.ndarray, "3 4"]
+    """Pixels of `mask` from points of the unit ball, homogeneous; float32."""
+    mask: Bool[np.ndarray, "h w"]
+    """True = may be object."""
+
+
+@dataclass(frozen=True)
+class Votes:
+    """How many views call each sample point object or background."""
+
+    points: Float[np.ndarray, "p 3"]
+    """Samples in the unit ball."""
+    background: Int[np.ndarray, "p"]
+    object: Int[np.ndarray, "p"]
+
+    def inside(self, dissenting: int = 0) -> Bool[np.ndarray, "p"]:
+        """Points that at least two views (or the only one) call object and at most `dissenting` background."""
+        enough = np.minimum(2, self.object.max(initial=1))
+        return (self.background <= dissenting) & (self.object >= np.maximum(enough, 1))
+
+
+def ball_samples(samples_per_side: int) -> Float[np.ndarray, "p 3"]:
+    """Centres of the voxels of [-1, 1]^3 that lie in the unit ball, float32."""
+    centres = (np.arange(samples_per_side, dtype=np.float32) + 0.5) * (2 / samples_per_side) - 1
+    grid = np.stack(np.meshgrid(centres, centres, centres, indexing="ij"), axis=-1).reshape(-1, 3)
+    return grid[(grid**2).sum(axis=1) <= 1]
+
+
+def silhouettes(
+    views: Sequence[LoadedView], unit_from_world: Float[np.ndarray, "4 4"], samples_per_side: int, grow: bool = True
+) -> list[Silhouette]:
+    """The masks of all views that have one, with a spacing of 2 / samples_per_side about a pixel.
+
+    `grow=False` samples the masks instead of widening them: right for areas, wrong for carving.
+    """
+    world_from_unit = np.linalg.inv(unit_from_world)
+    found: list[Silhouette] = []
+    for view in views:
+        if view.mask is None:
+            continue
+        height, width = _shrunk_shape(view.camera, world_from_unit, samples_per_side)
+        camera = view.camera.resized(height, width)
+        mask = _any_pooled(view.mask, height, width) if grow else _sampled(view.mask, height, width)
+        found.append(
+            Silhouette(
+                view.name,
+                (projection_of(camera) @ world_from_unit).astype(np.float32),
+                grown(mask) if grow else mask,
+            )
+        )
+    return found
+
+
+def look_up(
+    silhouette: Silhouette, points: Float[np.ndarray, "p 3"]
+) -> tuple[Bool[np.ndarray, "p"], Bool[np.ndarray, "p"]]:
+    """Whether each point projects into the image, and whether it projects onto the mask."""
+    pixel, seen = pixels_of(silhouette, points)
+    height, width = silhouette.mask.shape
+    return seen, silhouette.mask.reshape(-1)[pixel] & seen if height * width else seen & False
+
+
+def pixels_of(
+    silhouette: Silhouette, points: Float[np.ndarray, "p 3"]
+) -> tuple[Int[np.ndarray, "p"], Bool[np.ndarray, "p"]]:
+    """Flat index of the pixel that each point projects to (0 where unseen), and whether it is seen at all."""
+    height, width = silhouette.mask.shape
+    homogeneous = points @ silhouette.projection[:, :3].T + silhouette.projection[:, 3]
+    w = homogeneous[:, 2]
+    in_front = w > 0
+    safe_w = np.where(in_front, w, 1)
+    column = np.floor(homogeneous[:, 0] / safe_w)
+    row = np.floor(homogeneous[:, 1] / safe_w)
+    seen = in_front & (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    return np.where(seen, row * width + column, 0).astype(np.int64), seen
+
+
+def count_votes(silhouette_list: Sequence[Silhouette], points: Float[np.ndarray, "p 3"]) -> Votes:
+    """Ask every silhouette about every point."""
+    background = np.zeros(len(points), dtype=np.int32)
+    object_votes = np.zeros(len(points), dtype=np.int32)
+    for silhouette in silhouette_list:
+        seen, on_mask = look_up(silhouette, points)
+        background += seen & ~on_mask
+        object_votes += on_mask
+    return Votes(points, background, object_votes)
+
+
+def conflicting_views(silhouette_list: Sequence[Silhouette], votes: Votes) -> list[str]:
+    """Names of a smallest set of views without whose masks some points would be inside.
+
+    A point is outside because of exactly the views that call it background; the points with the fewest such views give
+    the smallest sets, and the set that most of them share is named. Points that hardly any view calls object do not
+    count.
+    """
+    candidates = votes.object >= max(1, len(silhouette_list) // 4)
+    if not candidates.any():
+        return [silhouette.name for silhouette in silhouette_list]
+    fewest = votes.background[candidates].min()
+    points = votes.points[candidates & (votes.background == fewest)]
+    dissent = np.zeros((len(points), len(silhouette_list)), dtype=bool)
+    for index, silhouette in enumerate(silhouette_list):
+        seen, on_mask = look_up(silhouette, points)
+        dissent[:, index] = seen & ~on_mask
+    patterns, counts = np.unique(dissent, axis=0, return_counts=True)
+    return [
+        silhouette.name
+        for silhouette, dissents in zip(silhouette_list, patterns[counts.argmax()], strict=True)
+        if dissents
+    ]
+
+
+def carved_alone(silhouette_list: Sequence[Silhouette], votes: Votes) -> Float[np.ndarray, "views"]:
+    """For each view, the volume that its mask alone removes, as a fraction of that volume and the hull together."""
+    contested = votes.points[votes.inside(1) & (votes.background == 1)]
+    hull_volume = int(votes.inside().sum())
+    alone = np.zeros(len(silhouette_list))
+    for index, silhouette in enumerate(silhouette_list):
+        seen, on_mask = look_up(silhouette, contested)
+        alone[index] = (seen & ~on_mask).sum()
+    return alone / np.maximum(alone + hull_volume, 1)
+
+
+def grown(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
+    """The mask widened by one pixel, diagonals included."""
+    padded = np.pad(mask, 1)
+    rows = padded[:-2] | padded[1:-1] | padded[2:]
+    return rows[:, :-2] | rows[:, 1:-1] | rows[:, 2:]
+
+
+def _shrunk_shape(camera: Camera, world_from_unit: np.ndarray, samples_per_side: int) -> tuple[int, int]:
+    """Image size at which the unit ball is about `samples_per_side` pixels wide, never larger than the image."""
+    depth = camera.camera_from_world[2, :3] @ world_from_unit[:3, 3] + camera.camera_from_world[2, 3]
+    radius = similarity_scale(world_from_unit)
+    ball_pixels = 2 * radius * max(camera.intrinsics[0, 0], camera.intrinsics[1, 1]) / max(depth, radius)
+    factor = min(1.0, samples_per_side / max(ball_pixels, 1e-6))
+    return max(1, round(camera.height * factor)), max(1, round(camera.width * factor))
+
+
+def _any_pooled(mask: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Shrink a mask; a pixel is True if any pixel that it touches was."""
+    rows, columns = mask.shape
+    if (rows, columns) == (height, width):
+        return mask
+    by_row = np.logical_or.reduceat(mask, np.arange(height) * rows // height, axis=0)
+    return np.logical_or.reduceat(by_row, np.arange(width) * columns // width, axis=1)
+
+
+def _sampled(mask: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Shrink a mask by picking the pixel at each centre."""
+    rows, columns = mask.shape
+    row_index = ((np.arange(height) + 0.5) * rows / height).astype(np.intp)
+    column_index = ((np.arange(width) + 0.5) * columns / width).astype(np.intp)
+    return mask[row_index[:, None], column_index[None, :]]

@@ -1,0 +1,167 @@
+"""Photographs and masks from disk into memory at working size, in parallel.
+
+Resizing is corner-aligned: corners map to corners, so `Camera.resized` describes the result. A whole-number factor is
+an exact area average; any other factor uses Pillow's Hamming window, which weighs partly covered pixels smoothly. Each
+thread holds one full-size image at a time. Shapes are (height, width).
+"""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from dvr_cli.errors import SceneError
+from dvr_cli.scenes.depth_maps import load_depth_map
+from dvr_cli.scenes.image_files import open_image
+from dvr_cli.scenes.views import LoadedView, Scene, View
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+def load_views(
+    scene: Scene,
+    image_size: int | None,
+    threads: int | None = None,
+    report: Callable[[int, int], None] | None = None,
+) -> list[LoadedView]:
+    """All views of the scene at working size, in the scene's order.
+
+    The longest side becomes at most `image_size` pixels (None: full size; images are never enlarged). `report` is
+    called in this thread with the number of views done and in all. SceneError for a photograph or mask that cannot be
+    decoded.
+    """
+    depth_paths = scene.depth_map_paths or (None,) * len(scene.views)
+    count = max(1, min(threads or available_threads(), len(scene.views)))
+    loaded: list[LoadedView] = []
+    with ThreadPoolExecutor(count) as pool:
+        futures = [
+            pool.submit(load_view, view, image_size, path) for view, path in zip(scene.views, depth_paths, strict=True)
+        ]
+        try:
+            for future in futures:
+                loaded.append(future.result())
+                if report:
+                    report(len(loaded), len(futures))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return loaded
+
+
+def load_view(view: View, image_size: int | None, depth_path: Path | None = None) -> LoadedView:
+    """One view at working size; see `load_views`."""
+    height, width = working_shape(view.camera.height, view.camera.width, image_size)
+    return LoadedView(
+        name=view.name,
+        camera=view.camera.resized(height, width),
+        image=_load_rgb(view, height, width),
+        mask=None if view.mask_path is None else load_mask(view, height, width),
+        depth=None if depth_path is None else load_depth_map(depth_path, height, width),
+    )
+
+
+def working_shape(height: int, width: int, image_size: int | None) -> tuple[int, int]:
+    """Height and width with the longest side at most `image_size`, never enlarged.
+
+    >>> working_shape(1200, 1600, 800)
+    (600, 800)
+    """
+    if image_size is None or max(height, width) <= image_size:
+        return height, width
+    factor = image_size / max(height, width)
+    return max(1, round(height * factor)), max(1, round(width * factor))
+
+
+def available_threads() -> int:
+    """Number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def load_mask(view: View, height: int, width: int) -> Bool[np.ndarray, "h w"]:
+    """The mask of a view at the given size, True = object: the area average of white is above one half."""
+    assert view.mask_path is not None
+    with open_image(view.mask_path) as image:
+        # Pillow's own conversion to grey knows neither 16 bits nor masks that are written as 0 and 1.
+        grey, white = _grey(image)
+        if view.distorted is not None:
+            camera: Any = view.distorted
+            full = _resized(grey, camera.height, camera.width)
+            eight_bit = np.asarray(full, dtype=np.float32) * (255 / white)
+            grey, white = _undistorted(np.round(eight_bit).astype(np.uint8), camera), 255.0
+        return np.asarray(_resized(grey, height, width), dtype=np.float32) > 0.5 * white
+
+
+def small_masks(views: tuple[View, ...], longest: int, threads: int | None = None) -> list[LoadedView]:
+    """Views with masks of at most `longest` pixels a side and no photographs (a 1x1 black image stands in).
+
+    For questions that silhouettes alone answer, before the photographs are decoded.
+    """
+
+    def load(view: View) -> LoadedView:
+        shape = working_shape(view.camera.height, view.camera.width, longest)
+        mask = None if view.mask_path is None else load_mask(view, *shape)
+        return LoadedView(view.name, view.camera.resized(*shape), np.zeros((1, 1, 3), np.float32), mask)
+
+    with ThreadPoolExecutor(threads or available_threads()) as pool:
+        return list(pool.map(load, views))
+
+
+def _load_rgb(view: View, height: int, width: int) -> Float[np.ndarray, "h w 3"]:
+    """The photograph in [0, 1], undistorted where needed; grey becomes RGB, an alpha channel is dropped."""
+    camera: Any = view.distorted if view.distorted is not None else view.camera
+    with open_image(view.image_path) as image:
+        if (image.height, image.width) != (camera.height, camera.width):
+            raise SceneError(
+                f"{view.image_path} is {image.width}x{image.height} pixels, its camera "
+                f"{camera.width}x{camera.height}.\n"
+                "Expected the size for which the camera was calibrated."
+            )
+        deep = image.mode.startswith(("I", "F"))
+        pixels, white = _grey(image) if deep else (image.convert("RGB"), 255.0)
+        if view.distorted is not None:
+            eight_bit = np.asarray(pixels, dtype=np.float32) * (255 / white)
+            pixels, white = _undistorted(np.round(eight_bit).astype(np.uint8), camera), 255.0
+        values = np.asarray(_resized(pixels, height, width), dtype=np.float32) / np.float32(white)
+    # Hamming weights are positive, so values stay in range up to rounding.
+    values = np.clip(values, 0.0, 1.0)
+    return values if values.ndim == 3 else np.repeat(values[:, :, None], 3, axis=2)
+
+
+def _grey(image: "Image") -> tuple["Image", float]:
+    """The image as one channel, and the value that white has in it."""
+    from PIL import Image
+
+    if not image.mode.startswith(("I", "F")):
+        grey = image.convert("L")
+        highest = np.asarray(grey).max()
+        return grey, 1.0 if highest == 1 else 255.0
+    values = np.nan_to_num(np.asarray(image).astype(np.float32))
+    return Image.fromarray(values), 1.0 if values.max() <= 1 else 65535.0
+
+
+def _resized(image: "Image", height: int, width: int) -> "Image":
+    """Corner-aligned resize: exact area average for whole factors."""
+    from PIL import Image
+
+    if (image.height, image.width) == (height, width):
+        return image
+    if image.height % height == 0 and image.width % width == 0:
+        return image.reduce((image.width // width, image.height // height))
+    smaller = height <= image.height and width <= image.width
+    filter_ = Image.Resampling.HAMMING if smaller else Image.Resampling.BILINEAR
+    return image.resize((width, height), filter_)
+
+
+def _undistorted(pixels: np.ndarray, camera: Any) -> "Image":
+    """The pinhole image that `undistort_camera` of COLMAP describes, bilinear."""
+    import pycolmap
+    from PIL import Image
+
+    bitmap = pycolmap.Bitmap.from_array(np.ascontiguousarray(pixels))
+    straight, _ = pycolmap.undistort_image(pycolmap.UndistortCameraOptions(), bitmap, camera)
+    return Image.fromarray(np.squeeze(straight.to_array()))

@@ -1,0 +1,130 @@
+"""What the readers share: listing images, choosing views by number, and finding the mask that belongs to an image.
+
+Names are relative to the folder of images, with forward slashes; a name never leads out of its folder.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from jaxtyping import Float
+
+from dvr_cli.errors import SceneError
+from dvr_cli.scenes.views import SparseDepth, View
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+MASK_FOLDERS = ("mask", "masks")
+
+
+@dataclass(frozen=True)
+class FoundScene:
+    """What one reader found; `read_scene` adds masks, depth and, where the reader knows none, the bounds."""
+
+    views: tuple[View, ...]
+    """The chosen views, without masks."""
+    world_from_unit: Float[np.ndarray, "4 4"] | None = None
+    """Similarity from the unit ball to the world; None when the format does not say where the object is."""
+    bounds_source: str = ""
+    """In words, where `world_from_unit` comes from."""
+    sparse_depth: SparseDepth | None = None
+    all_names: tuple[str, ...] = ()
+    """Names of all images, chosen or not, in the order in which they are counted."""
+    paired_by_order: bool = False
+    """True when masks may belong to images by their position among all of them."""
+
+
+def list_images(folder: Path) -> tuple[str, ...]:
+    """Names of the images in a folder, sorted."""
+    return tuple(sorted(p.name for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()))
+
+
+def path_inside(folder: Path, name: str, where: str) -> Path:
+    """`folder / name`; SceneError if the name is absolute or climbs out of the folder."""
+    pure = PurePosixPath(name.replace("\\", "/"))
+    if not name or pure.is_absolute() or ".." in pure.parts or "\0" in name:
+        raise SceneError(
+            f"{where} names the image {name!r}, which lies outside {folder}.\n"
+            "Expected names relative to the folder of images; correct the model or move the image."
+        )
+    return folder / pure
+
+
+def selected_indices(view_range: str | None, count: int) -> tuple[int, ...]:
+    """Indices out of a text such as "0-11,20" (both ends included); all of them for None."""
+    if view_range is None:
+        return tuple(range(count))
+    chosen: set[int] = set()
+    for part in view_range.split(","):
+        match = re.fullmatch(r"\s*(\d{1,9})(?:\s*-\s*(\d{1,9}))?\s*", part)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if not first <= last < count:
+            raise SceneError(
+                f"--views {view_range!r} cannot be used: {part.strip()!r} is not a range within 0-{count - 1}.\n"
+                "Write numbers and ranges of image numbers, counted from 0 in sorted order, for example --views "
+                "0-11,20."
+            )
+        chosen.update(range(first, last + 1))
+    return tuple(sorted(chosen))
+
+
+def find_mask_folder(root: Path, masks: Path | bool) -> Path:
+    """The folder of masks: the given one, or mask/ or masks/ in the scene; SceneError when there is none."""
+    folders = [masks] if isinstance(masks, Path) else [root / name for name in MASK_FOLDERS]
+    for folder in folders:
+        if folder.is_dir():
+            return folder
+    raise SceneError(
+        f"Masks were asked for, but {' and '.join(str(folder) for folder in folders)} "
+        f"{'does' if len(folders) == 1 else 'do'} not exist.\n"
+        "Put one mask per image there (white = object), pass --masks FOLDER, or run without --masks."
+    )
+
+
+def match_masks(folder: Path, image_names: tuple[str, ...], ordered_names: tuple[str, ...]) -> dict[str, Path]:
+    """The mask of each image that has one.
+
+    In this order: NAME, NAME.png, the same stem, the same number ("000.png" for "000000.jpg"), and, where the format
+    pairs by order and there are as many masks as images, the same position.
+    """
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+    by_name = {p.relative_to(folder).as_posix(): p for p in files}
+    by_stem: dict[str, Path] = {}
+    by_number: dict[tuple[str, int], Path] = {}
+    for name, path in by_name.items():
+        by_stem.setdefault(_stem(name), path)
+        if path.stem.isdecimal():
+            by_number.setdefault(_number(name), path)
+    by_order = dict(zip(ordered_names, files, strict=True)) if len(files) == len(ordered_names) else {}
+    found: dict[str, Path] = {}
+    for name in image_names:
+        number = _number(name) if PurePosixPath(name).stem.isdecimal() else None
+        candidates = (
+            by_name.get(name),
+            by_name.get(name + ".png"),
+            by_stem.get(_stem(name)),
+            by_number.get(number) if number else None,
+            by_order.get(name),
+        )
+        match = next((candidate for candidate in candidates if candidate is not None), None)
+        if match is not None:
+            found[name] = match
+    return found
+
+
+def _stem(name: str) -> str:
+    """The name without its last suffix, folders kept."""
+    return PurePosixPath(name).with_suffix("").as_posix()
+
+
+def _number(name: str) -> tuple[str, int]:
+    """Folder and value of a name whose stem is a number."""
+    path = PurePosixPath(name)
+    return path.parent.as_posix(), int(path.stem)
+
+
+def same_aspect(height: int, width: int, other_height: int, other_width: int) -> bool:
+    """True if the two sizes are one shape at two scales, up to rounding to whole pixels."""
+    return (
+        abs(width - other_width * height / other_height) <= 1 or abs(other_width - width * other_height / height) <= 1
+    )

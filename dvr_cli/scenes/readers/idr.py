@@ -1,0 +1,165 @@
+"""The DTU/IDR layout: image/ or images/, mask/, and cameras.npz or cameras_sphere.npz.
+
+`world_mat_i` = K [R | t] (4x4) projects the world to image i, counting whole numbers as pixel centres: the reader adds
+0.5 to the principal point. `scale_mat_i`, when there is one, takes the unit ball around the object to the world.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from dvr_cli.errors import SceneError
+from dvr_cli.files import replacing
+from dvr_cli.scenes.arrays import read_npz, write_npz
+from dvr_cli.scenes.cameras import (
+    axes_meeting_point,
+    camera_from_projection,
+    checked_projection,
+    projection_of,
+    similarity_from_scale_mat,
+)
+from dvr_cli.scenes.image_files import image_shape
+from dvr_cli.scenes.readers.files import FoundScene, list_images, selected_indices
+from dvr_cli.scenes.views import Camera, View
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+# cameras_sphere.npz comes first: where both exist, its scale_mat is the tight one; the world matrices are the same.
+CAMERA_FILES = ("cameras_sphere.npz", "cameras.npz")
+IMAGE_FOLDERS = ("image", "images")
+# From pixel centres at whole numbers to pixel centres at +0.5.
+HALF_PIXEL = np.array([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5], [0.0, 0.0, 1.0]])
+
+
+def detect(root: Path) -> bool:
+    """True if the folder holds a camera file of this layout."""
+    return any((root / name).is_file() for name in CAMERA_FILES)
+
+
+def read(root: Path, view_range: str | None) -> FoundScene:
+    """Views, cameras and, from scale_mat, the region of interest; SceneError for anything that cannot be used."""
+    camera_path = next(root / name for name in CAMERA_FILES if (root / name).is_file())
+    folder = next((root / name for name in IMAGE_FOLDERS if (root / name).is_dir()), None)
+    names = list_images(folder) if folder else ()
+    if folder is None or not names:
+        raise SceneError(
+            f"{root} has {camera_path.name} but no photographs: looked for png, jpg and tif in image/ and images/.\n"
+            "Put the photographs there (docs/formats.md, section IDR)."
+        )
+    matrices = read_npz(camera_path, SceneError)
+    chosen = [names[index] for index in selected_indices(view_range, len(names))]
+    camera_numbers = _camera_numbers(names, matrices, camera_path)
+    _require_world_mats([camera_numbers[name] for name in chosen], matrices, camera_path, len(names))
+    projections = np.stack([_projection(matrices, camera_numbers[name], camera_path) for name in chosen])
+    world_from_unit = _scale_mat(matrices, [camera_numbers[name] for name in chosen], camera_path)
+    object_point = axes_meeting_point(projections) if world_from_unit is None else world_from_unit[:3, 3]
+    views = tuple(
+        View(
+            name,
+            camera_from_projection(
+                projection, *image_shape(folder / name), object_point, _key_name(camera_path, camera_numbers[name])
+            ),
+            folder / name,
+        )
+        for name, projection in zip(chosen, projections, strict=True)
+    )
+    source = "" if world_from_unit is None else f"scale_mat in {camera_path.name}"
+    return FoundScene(views, world_from_unit, source, all_names=names, paired_by_order=True)
+
+
+def _key_name(camera_path: Path, number: int) -> str:
+    return f"{camera_path.parent.name}/{camera_path.name}: world_mat_{number}"
+
+
+def _projection(matrices: dict[str, np.ndarray], number: int, camera_path: Path) -> Float[np.ndarray, "3 4"]:
+    return HALF_PIXEL @ checked_projection(matrices[f"world_mat_{number}"], _key_name(camera_path, number))
+
+
+def _present(matrices: dict[str, np.ndarray], prefix: str) -> list[int]:
+    return sorted(int(match[1]) for key in matrices if (match := re.fullmatch(rf"{prefix}_(\d+)", key)))
+
+
+def _camera_numbers(names: tuple[str, ...], matrices: dict[str, np.ndarray], camera_path: Path) -> dict[str, int]:
+    """Number of the camera of each image: its position, or the number in its name where images were left out."""
+    present = _present(matrices, "world_mat")
+    if len(present) <= len(names):
+        return {name: index for index, name in enumerate(names)}
+    stems = {name: Path(name).stem for name in names}
+    numbers = {name: int(stem) for name, stem in stems.items() if stem.isdecimal()}
+    if len(set(numbers.values()) & set(present)) == len(names):
+        return numbers
+    raise SceneError(
+        f"{camera_path} has {len(present)} cameras for {len(names)} images, and the names of the images "
+        f"(such as {names[0]}) do not say which camera is theirs.\n"
+        "Expected one camera per image in sorted order, or images named by the number of their camera."
+    )
+
+
+def _require_world_mats(
+    numbers: list[int], matrices: dict[str, np.ndarray], camera_path: Path, image_count: int
+) -> None:
+    missing = [number for number in numbers if f"world_mat_{number}" not in matrices]
+    if not missing:
+        return
+    present = _present(matrices, "world_mat")
+    found = f"world_mat_{present[0]}..{present[-1]}" if present else "no world_mat at all"
+    advice = f"Pass --views {present[0]}-{missing[0] - 1}, or w" if present and present[0] < missing[0] else "W"
+    raise SceneError(
+        f"{camera_path.parent.name}/{camera_path.name} has no key 'world_mat_{missing[0]}': found {found} for "
+        f"{image_count} images.\n{advice}rite the missing matrices (docs/formats.md, section IDR)."
+    )
+
+
+def _scale_mat(
+    matrices: dict[str, np.ndarray], numbers: list[int], camera_path: Path
+) -> Float[np.ndarray, "4 4"] | None:
+    """`world_from_unit`, or None without scale_mat; SceneError if the views disagree about it."""
+    present = [number for number in numbers if f"scale_mat_{number}" in matrices]
+    if not present:
+        return None
+    first = similarity_from_scale_mat(matrices[f"scale_mat_{present[0]}"], f"{camera_path}: scale_mat_{present[0]}")
+    for number in present[1:]:
+        other = matrices[f"scale_mat_{number}"]
+        if other.shape != (4, 4) or not np.allclose(other, first, rtol=1e-5, atol=1e-5 * np.abs(first).max()):
+            raise SceneError(
+                f"{camera_path}: scale_mat_{number} differs from scale_mat_{present[0]}: expected one region of "
+                "interest for all views.\nWrite the same matrix for every view, or leave all scale_mat_* out."
+            )
+    return first
+
+
+def write_idr(
+    folder: Path,
+    cameras: Sequence[Camera],
+    images: Sequence[Float[np.ndarray, "h w 3"]],
+    masks: Sequence[Bool[np.ndarray, "h w"] | None],
+    scale_mat: Float[np.ndarray, "4 4"] | None = None,
+) -> None:
+    """Write a scene in this layout, images as 8-bit PNG; masks may be None. The inverse of `read`."""
+    from PIL import Image
+
+    (folder / "image").mkdir(parents=True, exist_ok=True)
+    matrices: dict[str, np.ndarray] = {}
+    for index, (camera, image, mask) in enumerate(zip(cameras, images, masks, strict=True)):
+        world_mat = np.eye(4)
+        world_mat[:3] = np.linalg.inv(HALF_PIXEL) @ projection_of(camera)
+        matrices[f"world_mat_{index}"] = world_mat
+        if scale_mat is not None:
+            matrices[f"scale_mat_{index}"] = scale_mat
+        rgb = np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
+        _save_png(Image.fromarray(rgb), folder / "image" / f"{index:06d}.png")
+        if mask is not None:
+            (folder / "mask").mkdir(exist_ok=True)
+            _save_png(Image.fromarray(mask.astype(np.uint8) * 255), folder / "mask" / f"{index:06d}.png")
+    # Last, because this file is what makes the folder a scene.
+    write_npz(folder / "cameras.npz", matrices)
+
+
+def _save_png(image: "Image", path: Path) -> None:
+    with replacing(path) as temporary:
+        image.save(temporary, format="PNG")
