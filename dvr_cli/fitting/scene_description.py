@@ -40,6 +40,26 @@ def describe_scene(scene: Scene, options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def read_described_scene(root: Path, options: dict[str, Any]) -> Scene:
+    """Read a scene again with the options that `describe_scene` was given; relative paths start at `root`.
+
+    `root` need not be the folder of that time: scenes may move. Raises what `read_scene` raises.
+    """
+    from dvr_cli.scenes.readers import read_scene
+
+    def path(key: str) -> Path | None:
+        value = options.get(key)
+        return root / value if isinstance(value, str) else None
+
+    return read_scene(
+        root,
+        masks=path("masks") or options.get("masks"),
+        colmap=path("colmap"),
+        depth=path("depth"),
+        view_range=options.get("view_range"),
+    )
+
+
 def changed_inputs(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     """What differs between two descriptions of a scene, one phrase each; empty when a run can go on."""
     changes = [f"option {key}" for key in _differing(before.get("options"), after.get("options"))]

@@ -1,0 +1,76 @@
+"""The command line `dvr`: its commands, and how errors become messages and exit codes.
+
+Exit codes: 0 done; 1 bad input or a problem of the machine (disk, memory); 2 misuse of the command line; 70 a bug;
+130 and 143 stopped by Ctrl-C or SIGTERM. Nothing heavy is imported here, so that `dvr --help` answers at once.
+"""
+
+import os
+import sys
+import traceback
+from typing import Annotated
+
+import typer
+
+from dvr_cli import __version__
+from dvr_cli.commands.reconstruct import reconstruct_command
+from dvr_cli.errors import DvrError
+
+EXIT_BAD_INPUT = 1
+EXIT_BUG = 70
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="dvr",
+    help="Calibrated photographs in, a textured mesh in your own units out.",
+    no_args_is_help=True,
+    add_completion=False,
+    # Tracebacks are for bugs only, and on request: see `main`.
+    pretty_exceptions_enable=False,
+)
+app.command("reconstruct")(reconstruct_command)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"dvr {__version__}")
+        raise typer.Exit()
+
+
+@app.callback(epilog="Start with: dvr demo")
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks (or set DVR_DEBUG=1).")] = False,
+) -> None:
+    if debug:
+        os.environ["DVR_DEBUG"] = "1"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command line (that of the process by default) and exit with its code; never returns."""
+    try:
+        app(arguments, prog_name="dvr")
+    except DvrError as error:
+        _fail(f"Error: {error}", error.exit_code)
+    except KeyboardInterrupt:
+        _fail("Interrupted.", EXIT_INTERRUPTED)
+    except MemoryError:
+        _fail("Error: there is not enough memory. Try a smaller --image-size, or fewer --views.", EXIT_BAD_INPUT)
+    except OSError as error:
+        _fail(f"Error: {error}. Check the path, its permissions and the space on the disk.", EXIT_BAD_INPUT)
+    except Exception as error:
+        _fail(
+            f"Internal error: {type(error).__name__}: {error}\n"
+            "This is a bug in dvr, not in your input. Please report it with the command line, the output of "
+            "dvr --version and the traceback (dvr --debug ...).",
+            EXIT_BUG,
+        )
+
+
+def _fail(message: str, code: int) -> None:
+    """Say why on stderr, with the traceback of the current exception when debugging, and exit."""
+    if os.environ.get("DVR_DEBUG"):
+        traceback.print_exc()
+    print(message, file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,84 @@
+"""Options that several commands share: one name, one meaning, one help text."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dvr_cli.errors import SceneError
+
+
+def parse_duration(text: str) -> float:
+    """Seconds from `60`, `60s`, `1.5m` or `1h`."""
+    match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*(s|m|h)?", text.strip().lower())
+    if match is None or float(match[1]) == 0:
+        raise typer.BadParameter(f"{text!r} is no duration: expected e.g. 60, 60s, 2m or 1h.")
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2] or "s"]
+
+
+def parse_device(text: str) -> str:
+    """`auto`, `cpu`, `cuda` or `cuda:N`; whether the machine has it is found out later."""
+    if re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", text) is None:
+        raise typer.BadParameter(f"{text!r} is no device: expected auto, cpu, cuda or cuda:N.")
+    return text
+
+
+def parse_image_size(text: str) -> int | str:
+    """Pixels, or `full`, which the configuration calls "none"."""
+    if text == "full":
+        return "none"
+    if re.fullmatch(r"\d{1,6}", text) is None:
+        raise typer.BadParameter(f"{text!r} is no size: expected pixels, e.g. 800, or full.")
+    return int(text)
+
+
+def existing_path(path: Path, scene: Path, option: str) -> Path:
+    """A path as given, or else within the scene's folder; SceneError when neither exists."""
+    for candidate in (path, scene / path):
+        if candidate.exists():
+            return candidate
+    inside = "" if path.is_absolute() else f", nor {scene / path}"
+    raise SceneError(f"{option}: there is no {path}{inside}. Check the path.")
+
+
+SceneArgument = Annotated[
+    Path, typer.Argument(metavar="SCENE", help="Folder with photographs and cameras.", show_default=False)
+]
+MasksOption = Annotated[
+    bool, typer.Option("--masks", help="Use the silhouettes in the scene's mask/ or masks/ folder.", show_default=False)
+]
+MaskFolderOption = Annotated[
+    Path | None, typer.Option("--mask-folder", help="Use the silhouettes in this folder.", show_default=False)
+]
+DepthOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--depth",
+        help="Sparse or dense depth: sparse.npz, a PLY cloud, a COLMAP model or a folder of depth maps. "
+        "A relative path may start in the scene's folder.",
+        show_default=False,
+    ),
+]
+ColmapOption = Annotated[
+    Path | None, typer.Option("--colmap", help="Folder of the COLMAP model with the cameras.", show_default=False)
+]
+ViewsOption = Annotated[
+    str | None, typer.Option("--views", metavar="RANGE", help="Use only these views, e.g. 0-11.", show_default=False)
+]
+RunOption = Annotated[
+    Path | None,
+    typer.Option("--run", help="Folder of the run. (default: the latest in ./runs)", show_default=False),
+]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--device", parser=parse_device, metavar="auto|cpu|cuda|cuda:N", help="Where to compute.", show_default=False
+    ),
+]
+ThreadsOption = Annotated[
+    int | None, typer.Option("--threads", min=1, help="CPU threads. (default: all cores)", show_default=False)
+]
+SeedOption = Annotated[int | None, typer.Option("--seed", help="Seed of all random numbers.", show_default=False)]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")]

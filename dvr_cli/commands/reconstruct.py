@@ -1,0 +1,167 @@
+"""`dvr reconstruct`: from photographs to a run folder."""
+
+import shlex
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dvr_cli.commands.options import (
+    ColmapOption,
+    DepthOption,
+    DeviceOption,
+    JsonOption,
+    MaskFolderOption,
+    MasksOption,
+    QuietOption,
+    SceneArgument,
+    SeedOption,
+    ThreadsOption,
+    ViewsOption,
+    existing_path,
+    parse_duration,
+    parse_image_size,
+)
+from dvr_cli.config import PRESETS, Settings
+from dvr_cli.config_io import resolve_settings
+from dvr_cli.console import Output, duration
+from dvr_cli.errors import ConfigError, SceneError
+
+
+def reconstruct_command(
+    scene: SceneArgument,
+    masks: MasksOption = False,
+    mask_folder: MaskFolderOption = None,
+    depth: DepthOption = None,
+    colmap: ColmapOption = None,
+    views: ViewsOption = None,
+    preset: Annotated[
+        str | None,
+        typer.Option("--preset", help=f"One of: {', '.join(PRESETS)}. (default: fast)", show_default=False),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="TOML file with settings.", show_default=False)
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder of the run. (default: runs/SCENE-NAME)", show_default=False),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in that folder.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Discard the run in that folder.")] = False,
+    time: Annotated[
+        float | None,
+        typer.Option("--time", parser=parse_duration, metavar="DURATION", help="Optimise this long: 60s, 2m, 1h."),
+    ] = None,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Optimise this many steps.")] = None,
+    image_size: Annotated[
+        Any,
+        typer.Option("--image-size", parser=parse_image_size, metavar="PIXELS|full", help="Longest side to work at."),
+    ] = None,
+    device: DeviceOption = None,
+    threads: ThreadsOption = None,
+    seed: SeedOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Reconstruct the surface in SCENE from its photographs.
+
+    Ctrl-C stops and saves; --resume goes on. The result is a run folder, from which dvr export writes meshes.
+    """
+    output = Output(quiet, as_json)
+    run_path = out if out is not None else Path("runs") / (scene.resolve().name or "scene")
+    reading = reading_options(scene, masks, mask_folder, depth, colmap, views)
+    overrides = {"time_limit": time, "image_size": image_size, "device": device, "threads": threads, "seed": seed}
+    settings, reading = _settings_and_reading(run_path, reading, preset, config, overrides, steps, resume, overwrite)
+
+    # Only now, when everything that can be wrong at a glance is right, the slow imports.
+    from dvr_cli.fitting.run_folder import RunFolder
+    from dvr_cli.fitting.scene_description import describe_scene, read_described_scene
+
+    loaded = read_described_scene(scene, reading)
+    output.note(f"{loaded.name}: {len(loaded.views)} views ({loaded.format})")
+    output.note(f"Region of interest: {loaded.bounds_source}")
+    with RunFolder.create(run_path, settings, describe_scene(loaded, reading), resume, overwrite) as run:
+        from dvr_cli.commands.fit import fit_scene
+
+        summary, exit_code = fit_scene(loaded, settings, run, output)
+    _print_summary(asdict(summary), scene, run_path, output)
+    raise typer.Exit(exit_code)
+
+
+def reading_options(
+    scene: Path, masks: bool, mask_folder: Path | None, depth: Path | None, colmap: Path | None, views: str | None
+) -> dict[str, Any]:
+    """How the scene is to be read, as a run remembers it; SceneError when a path does not exist.
+
+    Paths within the scene are kept relative to it, so that a scene may be moved between a run and its resumption.
+    """
+    if not scene.is_dir():
+        what = "is a file" if scene.exists() else "does not exist"
+        raise SceneError(f"The scene {scene} {what}: expected a folder with photographs and cameras (docs/formats.md).")
+
+    def kept(path: Path | None, option: str) -> str | None:
+        if path is None:
+            return None
+        found = existing_path(path, scene, option).resolve()
+        root = scene.resolve()
+        return found.relative_to(root).as_posix() if found.is_relative_to(root) else str(found)
+
+    return {
+        "masks": kept(mask_folder, "--mask-folder") or masks or None,
+        "depth": kept(depth, "--depth"),
+        "colmap": kept(colmap, "--colmap"),
+        "view_range": views,
+    }
+
+
+def with_steps(settings: Settings, steps: int | None) -> Settings:
+    """The settings with the schedule shortened or lengthened to `steps` steps, shared between the levels as before."""
+    if steps is None:
+        return settings
+    levels, planned = settings.levels, sum(level.steps for level in settings.levels)
+    if steps < len(levels):
+        raise ConfigError(f"--steps {steps} is too small: each of the {len(levels)} levels needs at least one step.")
+    # Rounding the running sums instead of the shares makes the total exact.
+    ends = [round(steps * sum(level.steps for level in levels[: index + 1]) / planned) for index in range(len(levels))]
+    ends = [max(end, index + 1) for index, end in enumerate(ends)]
+    shares = [end - start for start, end in zip([0, *ends], ends, strict=False)]
+    changed = tuple(level.model_copy(update={"steps": share}) for level, share in zip(levels, shares, strict=True))
+    return settings.model_copy(update={"levels": changed})
+
+
+def _settings_and_reading(
+    run_path: Path,
+    reading: dict[str, Any],
+    preset: str | None,
+    config: Path | None,
+    overrides: dict[str, Any],
+    steps: int | None,
+    resume: bool,
+    overwrite: bool,
+) -> tuple[Settings, dict[str, Any]]:
+    """Settings and reading options, those of the earlier run standing in for what is not given when it is resumed."""
+    from dvr_cli.fitting.run_folder import RunFolder, check_target
+
+    check_target(run_path, resume, overwrite)
+    earlier = RunFolder.open(run_path) if resume else None
+    base = earlier.settings if earlier is not None else None
+    if earlier is not None:
+        remembered = earlier.scene_description.get("options", {})
+        reading = {key: remembered.get(key) if value is None else value for key, value in reading.items()}
+    return with_steps(resolve_settings(preset, config, overrides, base), steps), reading
+
+
+def _print_summary(summary: dict[str, Any], scene: Path, run_path: Path, output: Output) -> None:
+    """What was reached and written, and what to do next."""
+    finished = summary["finished"]
+    quality = [f"{summary['steps']} steps in {duration(summary['seconds'])}"]
+    if summary["psnr"] is not None:
+        quality.append(f"PSNR {summary['psnr']:.2f} dB")
+    if summary["silhouette_iou"] is not None:
+        quality.append(f"silhouette IoU {summary['silhouette_iou']:.3f}")
+    on, back = ["export", "mesh.ply", "--run", str(run_path)], ["reconstruct", str(scene), "--out", str(run_path)]
+    next_command = shlex.join(["dvr", *(on if finished else [*back, "--resume"])])
+    written = f"{'Wrote' if finished else 'Stopped and saved'} {run_path} ({', '.join(quality)})."
+    text = f"{written}\n{'Next' if finished else 'Go on with'}: {next_command}"
+    output.result(text, {"run": str(run_path), **summary, "next": next_command})

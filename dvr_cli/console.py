@@ -1,0 +1,115 @@
+"""What a command says: results on stdout, notes and progress on stderr.
+
+On a terminal the progress is a live bar; elsewhere it is a plain line now and then, so that log files stay readable.
+With `--quiet` only results and errors are left; with `--json` the result is one JSON object.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+from dvr_cli.fitting.events import Message, StepReport
+
+Report = Callable[[StepReport | Message], None]
+
+_SECONDS_BETWEEN_LINES = 5.0
+
+
+class Output:
+    """Where the words of one command go."""
+
+    def __init__(self, quiet: bool = False, as_json: bool = False) -> None:
+        self.quiet = quiet
+        self.as_json = as_json
+
+    def note(self, text: str) -> None:
+        """Say something in passing, on stderr; nothing with --quiet."""
+        if not self.quiet:
+            print(text, file=sys.stderr, flush=True)
+
+    def result(self, text: str, values: dict[str, Any]) -> None:
+        """Say the result on stdout: as text, or as JSON with --json."""
+        print(json.dumps(values, indent=1) if self.as_json else text, flush=True)
+
+    @contextmanager
+    def progress(self) -> Iterator[Report]:
+        """Show what the engine reports until the block ends."""
+        if self.quiet:
+            yield lambda event: None
+        elif sys.stderr.isatty():
+            with _live_progress() as report:
+                yield report
+        else:
+            yield PlainProgress(sys.stderr)
+
+
+class PlainProgress:
+    """Progress as lines: one when a stage begins, then at most one every few seconds, and one at the end."""
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stream = stream
+        self._clock = clock
+        self._stage: str | None = None
+        self._said_at = -float("inf")
+
+    def __call__(self, event: StepReport | Message) -> None:
+        if isinstance(event, Message):
+            print(event.text, file=self._stream, flush=True)
+            return
+        now = self._clock()
+        due = now - self._said_at >= _SECONDS_BETWEEN_LINES
+        if due or event.stage != self._stage or event.step == event.steps:
+            self._stage, self._said_at = event.stage, now
+            counted = f"step {event.step}/{event.steps}"
+            print(f"{event.stage}  {counted}  {describe(event)}", file=self._stream, flush=True)
+
+
+def describe(report: StepReport) -> str:
+    """Losses, quality and time left in one short line, e.g. `rgb 0.0312  psnr 24.1 dB  iou 0.981  0:41 left`."""
+    parts = [f"{name} {value:.3g}" for name, value in report.losses.items()]
+    if report.psnr is not None:
+        parts.append(f"psnr {report.psnr:.1f} dB")
+    if report.silhouette_iou is not None:
+        parts.append(f"iou {report.silhouette_iou:.3f}")
+    if report.seconds_left is not None:
+        parts.append(f"{duration(report.seconds_left)} left")
+    return "  ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as `0:41`, `12:05` or `1:02:33`."""
+    whole = max(0, round(seconds))
+    hours, minutes = whole // 3600, whole % 3600 // 60
+    return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
+
+
+@contextmanager
+def _live_progress() -> Iterator[Report]:
+    """A bar with the state of the run beside it; messages scroll by above."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.text import Text
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        TextColumn("{task.fields[state]}", markup=False),
+        TimeElapsedColumn(),
+    )
+    # Four times a second is enough to watch, and leaves the processor to the engine.
+    with Progress(*columns, console=Console(stderr=True), refresh_per_second=4, expand=False) as progress:
+        task = progress.add_task("starting", total=1, state="", start=True)
+
+        def report(event: StepReport | Message) -> None:
+            if isinstance(event, Message):
+                progress.console.print(Text(event.text))
+                return
+            progress.update(
+                task, description=event.stage, completed=event.step, total=event.steps, state=describe(event)
+            )
+
+        yield report
