@@ -30,10 +30,11 @@ app = typer.Typer(
 app.command("reconstruct")(reconstruct_command)
 
 
-def _print_version(asked: bool) -> None:
+def _print_version(asked: bool) -> bool:
     if asked:
         typer.echo(f"dvr {__version__}")
         raise typer.Exit()
+    return asked
 
 
 @app.callback(epilog="Start with: dvr demo")

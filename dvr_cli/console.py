@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import Any
 
 from dvr_cli.fitting.events import Message, StepReport
 
@@ -43,28 +43,27 @@ class Output:
             with _live_progress() as report:
                 yield report
         else:
-            yield PlainProgress(sys.stderr)
+            yield PlainProgress(self.note)
 
 
 class PlainProgress:
     """Progress as lines: one when a stage begins, then at most one every few seconds, and one at the end."""
 
-    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
-        self._stream = stream
+    def __init__(self, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self._say = say
         self._clock = clock
         self._stage: str | None = None
         self._said_at = -float("inf")
 
     def __call__(self, event: StepReport | Message) -> None:
         if isinstance(event, Message):
-            print(event.text, file=self._stream, flush=True)
+            self._say(event.text)
             return
         now = self._clock()
         due = now - self._said_at >= _SECONDS_BETWEEN_LINES
         if due or event.stage != self._stage or event.step == event.steps:
             self._stage, self._said_at = event.stage, now
-            counted = f"step {event.step}/{event.steps}"
-            print(f"{event.stage}  {counted}  {describe(event)}", file=self._stream, flush=True)
+            self._say(f"{event.stage}  step {event.step}/{event.steps}  {describe(event)}".rstrip())
 
 
 def describe(report: StepReport) -> str:

@@ -10,7 +10,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "2")
 
 from jaxtyping import install_import_hook
 
-install_import_hook("dvr_cli", "beartype.beartype")
+install_import_hook("dvr_cli", "checked_types.checked")
 
 import pytest  # noqa: E402
 
