@@ -230,4 +230,4 @@ def write_scene(folder: Path, views: Sequence[LoadedView], world_from_unit: Floa
         world_mat[:3] = intrinsics @ view.camera.camera_from_world[:3]
         matrices[f"world_mat_{index}"] = world_mat
         matrices[f"scale_mat_{index}"] = world_from_unit
-    np.savez(folder / "cameras.npz", **matrices)
+    np.savez(folder / "cameras.npz", **matrices)  # type: ignore[arg-type]

@@ -4,13 +4,12 @@ Coordinates are the scene's world units and axes in every format. glTF viewers t
 them, so that all four files of one mesh coincide.
 """
 
-import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
 from dvr_cli.errors import ExportError
+from dvr_cli.files import disk_errors, replacing
 from dvr_cli.surfaces.mesh import Mesh
 
 FORMATS = {
@@ -43,22 +42,10 @@ def write_mesh(mesh: Mesh, path: Path) -> None:
     if not len(mesh.faces):
         raise ExportError(f"{path}: the mesh has no faces, so there is nothing to write.")
     content = _encoded(mesh, path.suffix.lower()[1:])
-    temporary = None
-    try:
+    with disk_errors(path, ExportError, "Free some space, or choose another place."):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = Path(file.name)
-            file.write(content)
-        # A temporary file is private; the result gets the permissions that any new file of the user has.
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
-        temporary.replace(path)
-    except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-        reason = error.strerror or error
-        raise ExportError(f"{path} cannot be written: {reason}. Free space or choose another place.") from error
+        with replacing(path) as temporary:
+            temporary.write_bytes(content)
 
 
 def read_mesh(path: Path) -> Mesh:

@@ -75,11 +75,11 @@ def test_failure_while_writing_leaves_the_old_file_alone(mesh, tmp_path, monkeyp
     path = tmp_path / "a.ply"
     path.write_bytes(b"old")
 
-    def no_space(self, target):
+    def no_space(source, target):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pathlib.Path.replace", no_space)
-    with pytest.raises(ExportError, match="No space left"):
+    monkeypatch.setattr("os.replace", no_space)
+    with pytest.raises(ExportError, match="no space left"):
         write_mesh(mesh, path)
     assert path.read_bytes() == b"old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.ply"]
