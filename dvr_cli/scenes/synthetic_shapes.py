@@ -155,8 +155,8 @@ class Shape:
         normals = self.gradient(points)
         normals = normals / np.maximum(row_lengths(normals), 1e-12)[:, None]
         light = np.array([0.4, -0.5, 0.77])
-        ambient = 0.65 + 0.1 * normals[:, 2]
-        return self.texture.colour(points) * (ambient + 0.4 * np.maximum(normals @ light, 0.0))[:, None]
+        ambient = 0.57 + 0.08 * normals[:, 2]
+        return self.texture.colour(points) * (ambient + 0.35 * np.maximum(normals @ light, 0.0))[:, None]
 
 
 def solid_texture(generator: np.random.Generator, shortest_wave: float = 0.028, waves: int = 128) -> SolidTexture:

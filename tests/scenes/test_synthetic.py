@@ -142,6 +142,12 @@ def test_rays_that_miss_and_no_rays_at_all():
     assert t.shape == hit.shape == (0,)
 
 
+def test_photographs_stay_in_range_without_clipping():
+    for view in synthetic_scene(views=4, image_size=96, seed=0)[1]:
+        assert view.image.min() > 0 and view.image.max() < 1
+        assert view.image[view.mask].std() > 0.1
+
+
 def test_same_seed_same_scene():
     one, other = synthetic_scene(views=2, image_size=32, seed=3), synthetic_scene(views=2, image_size=32, seed=3)
     np.testing.assert_array_equal(one[1][1].image, other[1][1].image)

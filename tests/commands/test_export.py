@@ -1,0 +1,147 @@
+"""`dvr export` writes the surface of a run: where it is told to, in world units, without what the masks contradict.
+
+The field of these runs is an analytic shape, so that the mesh is known; runs and scenes are real folders.
+"""
+
+import json
+import shutil
+import sys
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+import typer
+from typer.testing import CliRunner
+
+from dvr_cli.commands.export import export_command
+from dvr_cli.config import FAST
+from dvr_cli.errors import ExportError, RunError
+from dvr_cli.fitting.run_folder import RunFolder
+from dvr_cli.fitting.scene_description import describe_scene, read_described_scene
+from dvr_cli.scenes.synthetic import make_views, random_similarity, sphere, write_scene
+from dvr_cli.scenes.synthetic_shapes import Blend, Sphere
+from dvr_cli.surfaces.export import read_mesh
+
+WORLD_FROM_UNIT = random_similarity(np.random.default_rng(0))
+SCALE = np.cbrt(np.linalg.det(WORLD_FROM_UNIT[:3, :3]))
+BALL = sphere(0.5)
+BALL_AND_BLOB = Blend(Sphere(0.5), Sphere(0.12, (0.0, 0.0, 0.8)), softness=1e-3)
+"""The blob stands beside the ball that the photographs show."""
+
+
+class AnalyticField:
+    """A field whose value is a signed distance known in closed form."""
+
+    def __init__(self, shape):
+        self.shape = shape
+
+    def value(self, points):
+        return torch.from_numpy(self.shape.value(points.double().numpy()))
+
+    def gradient(self, points):
+        return torch.from_numpy(self.shape.gradient(points.double().numpy()))
+
+    def colour(self, points, directions):
+        return 0.5 - 0.5 * directions
+
+
+@pytest.fixture
+def scene_folder(tmp_path):
+    folder = tmp_path / "ball"
+    write_scene(folder, make_views(BALL, 5, 64, 0, WORLD_FROM_UNIT), WORLD_FROM_UNIT)
+    return folder
+
+
+@pytest.fixture
+def run_folder(tmp_path, scene_folder, monkeypatch):
+    """runs/ball in the current folder, finished; its field is the ball and the blob."""
+    monkeypatch.chdir(tmp_path)
+    reading = {"masks": True, "depth": None, "colmap": None, "view_range": None}
+    scene = read_described_scene(scene_folder, reading)
+    path = tmp_path / "runs" / "ball"
+    with RunFolder.create(path, FAST, describe_scene(scene, reading)) as run:
+        run.save_checkpoint({"step": 1}, 1)
+        run.write_summary({"finished": True})
+    engine = ModuleType("dvr_cli.fitting.reconstruct")
+    engine.load_field = lambda run: (AnalyticField(BALL_AND_BLOB), scene.world_from_unit)
+    monkeypatch.setitem(sys.modules, "dvr_cli.fitting.reconstruct", engine)
+    return path
+
+
+def export(*arguments):
+    app = typer.Typer()
+    app.command()(export_command)
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.stderr
+    return result
+
+
+def test_latest_run_is_exported_in_world_units(run_folder, tmp_path):
+    result = export("a.ply", "--resolution", "64")
+    mesh = read_mesh(tmp_path / "a.ply")
+    from_centre = np.linalg.norm(mesh.vertices - WORLD_FROM_UNIT[:3, 3], axis=1)
+    np.testing.assert_allclose(from_centre, 0.5 * SCALE, rtol=2e-3)
+    assert "Wrote a.ply" in result.stdout and "watertight" in result.stdout and "Next:" in result.stdout
+    assert "runs/ball" in result.stderr
+
+
+def test_blob_beside_the_masks_goes_unless_all_is_asked_for(run_folder, tmp_path):
+    assert "1 unsupported part" in export("a.ply", "--resolution", "64").stderr
+    export("b.ply", "--resolution", "64", "--components", "all")
+    export("c.ply", "--resolution", "64", "--components", "largest")
+    supported, everything, largest = (len(read_mesh(tmp_path / f"{name}.ply").faces) for name in "abc")
+    assert supported == largest < everything
+
+
+def test_scene_that_is_gone_keeps_the_blob_and_says_so(run_folder, scene_folder, tmp_path):
+    shutil.rmtree(scene_folder)
+    assert "masks cannot be read" in export("a.ply", "--resolution", "64").stderr
+    export("b.ply", "--resolution", "64", "--components", "all")
+    assert len(read_mesh(tmp_path / "a.ply").faces) == len(read_mesh(tmp_path / "b.ply").faces)
+
+
+def test_several_files_hold_the_same_shape_and_json_describes_it(run_folder, tmp_path):
+    result = export("a.ply", "new/b.obj", "c.stl", "d.glb", "--run", run_folder, "--resolution", "40", "--json", "-q")
+    values = json.loads(result.stdout)
+    assert result.stderr == ""
+    assert values["files"] == ["a.ply", "new/b.obj", "c.stl", "d.glb"]
+    assert values["watertight"] and values["outward"]
+    assert values["volume"] == pytest.approx(4 / 3 * np.pi * (0.5 * SCALE) ** 3, rel=0.02)
+    np.testing.assert_allclose(values["extent"], SCALE, rtol=0.01)
+    for name in values["files"]:
+        assert len(read_mesh(tmp_path / name).faces) == values["faces"]
+
+
+def test_colours_are_those_seen_from_outside(run_folder, tmp_path):
+    export("a.ply", "--resolution", "40")
+    mesh = read_mesh(tmp_path / "a.ply")
+    unit_normals = mesh.normals @ WORLD_FROM_UNIT[:3, :3] / SCALE
+    np.testing.assert_allclose(mesh.colors, 0.5 + 0.5 * unit_normals, atol=0.01)
+
+
+def test_unknown_format_is_refused_before_anything_is_written(run_folder, tmp_path):
+    with pytest.raises(ExportError, match=r"\.glb"):
+        export("a.ply", "b.docx")
+    assert not (tmp_path / "a.ply").exists()
+
+
+def test_missing_run_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RunError, match="dvr reconstruct"):
+        export("a.ply")
+    with pytest.raises(RunError, match="nowhere"):
+        export("a.ply", "--run", "nowhere")
+
+
+def test_unfinished_run_is_exported_with_a_note(run_folder):
+    (run_folder / "summary.json").unlink()
+    assert "last checkpoint" in export("a.ply", "--resolution", "24").stderr
+
+
+@pytest.mark.parametrize("resolution", ["7", "5000"])
+def test_resolution_out_of_range(run_folder, resolution):
+    with pytest.raises(ExportError, match="8 to 1024"):
+        export("a.ply", "--resolution", resolution)
