@@ -12,6 +12,9 @@ from typing import Annotated
 import typer
 
 from dvr_cli import __version__
+from dvr_cli.commands.demo import demo_command
+from dvr_cli.commands.export import export_command
+from dvr_cli.commands.inspect import inspect_command
 from dvr_cli.commands.reconstruct import reconstruct_command
 from dvr_cli.errors import DvrError
 
@@ -28,6 +31,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("reconstruct")(reconstruct_command)
+app.command("export")(export_command)
+app.command("inspect")(inspect_command)
+app.command("demo")(demo_command)
 
 
 def _print_version(asked: bool) -> bool:
