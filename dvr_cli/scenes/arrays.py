@@ -4,11 +4,12 @@ The headers inside the archive say how large each array claims to be; they are c
 that are really there before anything is allocated. Writing goes to a temporary name that is then renamed.
 """
 
+import io
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -73,7 +74,7 @@ def _claimed_bytes(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path
     return claimed
 
 
-def _header_bytes(stream: IO[bytes], name: str, path: Path, error: type[DvrError]) -> int:
+def _header_bytes(stream: io.BufferedIOBase, name: str, path: Path, error: type[DvrError]) -> int:
     """Bytes that an array needs according to its header."""
     version = np.lib.format.read_magic(stream)
     reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0

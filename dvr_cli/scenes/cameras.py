@@ -111,7 +111,7 @@ def similarity_from_scale_mat(scale_mat: np.ndarray, where: str = "scale_mat") -
     if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
         raise SceneError(
             f"{where} has shape {scale_mat.shape} or values that are not finite: expected a 4x4 similarity from the "
-            "unit sphere to the world.\nWrite it again, or leave all scale_mat_* out to have the bounds found from masks."
+            "unit sphere to the world.\nWrite it again, or leave all scale_mat_* out: masks then give the bounds."
         )
     scale = np.cbrt(np.linalg.det(matrix[:3, :3]))
     rotation = matrix[:3, :3] / scale if scale > 0 else np.zeros((3, 3))

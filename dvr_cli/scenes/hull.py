@@ -37,8 +37,15 @@ class Votes:
 
     def inside(self, dissenting: int = 0) -> Bool[np.ndarray, "p"]:
         """Points that at least two views (or the only one) call object and at most `dissenting` background."""
-        enough = np.minimum(2, self.object.max(initial=1))
-        return (self.background <= dissenting) & (self.object >= np.maximum(enough, 1))
+        enough = min(2, int(self.object.max(initial=1)))
+        return (self.background <= dissenting) & (self.object >= max(enough, 1))
+
+    def well_seen(self, share: float) -> Bool[np.ndarray, "p"]:
+        """Points that many views call object: at least `share` of the views that see the best-seen point.
+
+        Where hardly any camera looks nothing is carved, and stray parts of the hull remain.
+        """
+        return self.object >= max(1.0, share * float((self.object + self.background).max(initial=0)))
 
 
 def ball_samples(samples_per_side: int) -> Float[np.ndarray, "p 3"]:
@@ -78,8 +85,7 @@ def look_up(
 ) -> tuple[Bool[np.ndarray, "p"], Bool[np.ndarray, "p"]]:
     """Whether each point projects into the image, and whether it projects onto the mask."""
     pixel, seen = pixels_of(silhouette, points)
-    height, width = silhouette.mask.shape
-    return seen, silhouette.mask.reshape(-1)[pixel] & seen if height * width else seen & False
+    return seen, silhouette.mask.reshape(-1)[pixel] & seen
 
 
 def pixels_of(
@@ -115,7 +121,7 @@ def conflicting_views(silhouette_list: Sequence[Silhouette], votes: Votes) -> li
     the smallest sets, and the set that most of them share is named. Points that hardly any view calls object do not
     count.
     """
-    candidates = votes.object >= max(1, len(silhouette_list) // 4)
+    candidates = votes.well_seen(0.25)
     if not candidates.any():
         return [silhouette.name for silhouette in silhouette_list]
     fewest = votes.background[candidates].min()

@@ -97,7 +97,7 @@ def load_mask(view: View, height: int, width: int) -> Bool[np.ndarray, "h w"]:
 
 
 def small_masks(views: tuple[View, ...], longest: int, threads: int | None = None) -> list[LoadedView]:
-    """Views with masks of at most `longest` pixels a side and no photographs (a 1x1 black image stands in).
+    """Views with masks of at most `longest` pixels a side and black photographs that take no memory.
 
     For questions that silhouettes alone answer, before the photographs are decoded.
     """
@@ -105,7 +105,8 @@ def small_masks(views: tuple[View, ...], longest: int, threads: int | None = Non
     def load(view: View) -> LoadedView:
         shape = working_shape(view.camera.height, view.camera.width, longest)
         mask = None if view.mask_path is None else load_mask(view, *shape)
-        return LoadedView(view.name, view.camera.resized(*shape), np.zeros((1, 1, 3), np.float32), mask)
+        black = np.broadcast_to(np.float32(0), (*shape, 3))
+        return LoadedView(view.name, view.camera.resized(*shape), black, mask)
 
     with ThreadPoolExecutor(threads or available_threads()) as pool:
         return list(pool.map(load, views))

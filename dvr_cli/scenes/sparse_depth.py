@@ -136,7 +136,8 @@ def _ply_arrays(path: Path) -> dict[str, np.ndarray]:
     except Exception as cause:
         # A damaged PLY makes the parser raise nearly anything.
         raise DepthError(f"{path} cannot be read as PLY: {cause}.\nWrite the point cloud again.") from cause
-    arrays = {"points": np.asarray(loaded.vertices)}
+    # A cloud without points comes back as an empty scene.
+    arrays = {"points": np.asarray(getattr(loaded, "vertices", np.zeros((0, 3))))}
     colors = getattr(loaded, "colors", None)
     if colors is not None and len(colors) == len(arrays["points"]):
         arrays["colors"] = np.asarray(colors)[:, :3]

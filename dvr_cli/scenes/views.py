@@ -1,7 +1,7 @@
 """The values that describe a scene: `Camera`, `View`, `SparseDepth`, `Scene`.
 
-Notation: world axes are right-handed; the camera looks along +z with x right and y down; pixel (0, 0) names the corner of
-the image and pixel centres lie at +0.5; matrices are `a_from_b` for column vectors, float64. `depth` is camera z,
+Notation: world axes are right-handed; the camera looks along +z with x right and y down; pixel (0, 0) names the corner
+of the image and pixel centres lie at +0.5; matrices are `a_from_b` for column vectors, float64. `depth` is camera z,
 `t` is distance along a unit direction.
 """
 
@@ -39,9 +39,7 @@ class Camera:
         inverse[:3, 3] = self.centre
         return inverse
 
-    def project(
-        self, points: Float[np.ndarray, "p 3"]
-    ) -> tuple[Float[np.ndarray, "p 2"], Float[np.ndarray, "p"]]:
+    def project(self, points: Float[np.ndarray, "p 3"]) -> tuple[Float[np.ndarray, "p 2"], Float[np.ndarray, "p"]]:
         """Pixels (x, y) and depth of world points; pixels of points with depth <= 0 are NaN."""
         in_camera = points @ self.camera_from_world[:3, :3].T + self.camera_from_world[:3, 3]
         depth = in_camera[:, 2]
@@ -49,9 +47,7 @@ class Camera:
         safe_depth = np.where(depth > 0, depth, np.nan)
         return homogeneous[:, :2] / safe_depth[:, None], depth
 
-    def rays(
-        self, pixels: Float[np.ndarray, "n 2"]
-    ) -> tuple[Float[np.ndarray, "n 3"], Float[np.ndarray, "n 3"]]:
+    def rays(self, pixels: Float[np.ndarray, "n 2"]) -> tuple[Float[np.ndarray, "n 3"], Float[np.ndarray, "n 3"]]:
         """World origins and unit directions of the rays through continuous pixel positions (x, y)."""
         homogeneous = np.concatenate([pixels, np.ones_like(pixels[:, :1])], axis=1)
         in_camera = homogeneous @ np.linalg.inv(self.intrinsics).T

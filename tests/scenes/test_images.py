@@ -1,0 +1,118 @@
+"""Photographs and masks in memory: the right values at the right place, and clear words for damaged files."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dvr_cli.errors import SceneError
+from dvr_cli.scenes.images import load_views, small_masks, working_shape
+from dvr_cli.scenes.readers import read_scene
+from tests.scenes.tiny_scenes import pattern, pixel_centres, ring
+
+
+def first_image(folder):
+    return folder / "image" / "000000.png"
+
+
+def load_first(folder, image_size=None):
+    return load_views(read_scene(folder, view_range="0"), image_size)[0]
+
+
+def test_parallel_equals_serial_and_keeps_the_order(folder):
+    scene = read_scene(folder, masks=True)
+    reported = []
+    one = load_views(scene, 40, threads=1)
+    four = load_views(scene, 40, threads=4, report=lambda done, of: reported.append((done, of)))
+    for left, right, view in zip(one, four, scene.views, strict=True):
+        assert left.name == right.name == view.name
+        np.testing.assert_array_equal(left.image, right.image)
+        np.testing.assert_array_equal(left.mask, right.mask)
+    assert reported == [(index, 12) for index in range(1, 13)]
+
+
+@pytest.mark.parametrize("image_size", [None, 32, 50, 63])
+def test_image_shows_what_its_camera_sees(folder, image_size):
+    for view in load_views(read_scene(folder), image_size):
+        expected = pattern(view.camera.rays(pixel_centres(view.camera))[1])
+        # Half a pixel to the side would be 0.05 on average at the smallest size; averaging itself costs 0.004.
+        assert np.abs(view.image.reshape(-1, 3) - expected).mean() < 0.008
+        assert view.image.dtype == np.float32 and view.image.shape[:2] == (view.camera.height, view.camera.width)
+
+
+def test_whole_factor_is_the_exact_average(folder):
+    height, width = ring()[0].height, ring()[0].width
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(first_image(folder))
+    expected = pixels.reshape(height // 2, 2, width // 2, 2, 3).mean(axis=(1, 3)) / 255
+    np.testing.assert_allclose(load_first(folder, width // 2).image, expected, atol=0.51 / 255)
+
+
+def test_images_are_never_enlarged():
+    assert working_shape(48, 64, 1000) == (48, 64)
+    assert working_shape(1200, 1600, 800) == (600, 800)
+    assert working_shape(10, 4000, 100) == (1, 100)
+
+
+@pytest.mark.parametrize("kind", ["grey", "alpha", "palette", "grey 16 bits"])
+def test_every_kind_of_image_becomes_rgb(folder, kind):
+    height, width = ring()[0].height, ring()[0].width
+    ramp = np.linspace(0, 255, width).astype(np.uint8)[None, :].repeat(height, axis=0)
+    image = {
+        "grey": lambda: Image.fromarray(ramp),
+        "alpha": lambda: Image.fromarray(np.stack([ramp, ramp, ramp, 255 - ramp], axis=2)),
+        "palette": lambda: Image.fromarray(ramp).convert("P"),
+        "grey 16 bits": lambda: Image.fromarray(ramp.astype(np.uint16) * 257),
+    }[kind]()
+    image.save(first_image(folder))
+    expected = np.repeat(ramp[:, :, None] / 255, 3, axis=2)
+    np.testing.assert_allclose(load_first(folder).image, expected, atol=1e-4)
+
+
+def test_sixteen_bits_are_not_cut_to_eight(folder):
+    height, width = ring()[0].height, ring()[0].width
+    ramp = np.linspace(0, 2000, width).astype(np.uint16)[None, :].repeat(height, axis=0)
+    Image.fromarray(ramp).save(first_image(folder))
+    np.testing.assert_allclose(load_first(folder).image[:, :, 0], ramp / 65535, atol=1e-6)
+
+
+@pytest.mark.parametrize("white", [1, 255, 65535])
+def test_masks_may_be_written_as_one_or_as_white(folder, white):
+    expected = load_views(read_scene(folder, masks=True), None)[0].mask
+    Image.fromarray(expected.astype(np.uint16 if white > 255 else np.uint8) * white).save(folder / "mask/000000.png")
+    np.testing.assert_array_equal(load_views(read_scene(folder, masks=True), None)[0].mask, expected)
+
+
+def test_small_masks_are_the_masks_at_that_size(folder):
+    scene = read_scene(folder, masks=True)
+    for small, full in zip(small_masks(scene.views, 32), load_views(scene, 32), strict=True):
+        np.testing.assert_array_equal(small.mask, full.mask)
+        np.testing.assert_array_equal(small.camera.intrinsics, full.camera.intrinsics)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_cut_off_image_is_named(folder, suffix):
+    path = first_image(folder).with_suffix(suffix)
+    image = Image.open(first_image(folder))
+    image.load()
+    first_image(folder).unlink()
+    image.save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(SceneError, match=f"000000{suffix} cannot be decoded"):
+        load_views(read_scene(folder), 32)
+
+
+@pytest.mark.parametrize("content", [b"", b"not an image", b"\x89PNG\r\n\x1a\n", b"%!PS-Adobe-3.0 EPSF-3.0\n"])
+def test_file_that_is_no_image_is_named(folder, content):
+    first_image(folder).write_bytes(content)
+    with pytest.raises(SceneError, match=r"000000\.png cannot be decoded"):
+        read_scene(folder)
+
+
+def test_image_that_disappears_or_changes_size_after_reading_is_named(folder):
+    scene = read_scene(folder)
+    Image.new("RGB", (8, 8)).save(first_image(folder))
+    with pytest.raises(SceneError, match="8x8 pixels, its camera"):
+        load_views(scene, None)
+    first_image(folder).unlink()
+    with pytest.raises(SceneError, match="does not exist"):
+        load_views(scene, None)
