@@ -67,15 +67,18 @@ class PlainProgress:
 
 
 def describe(report: StepReport) -> str:
-    """Losses, quality and time left in one short line, e.g. `rgb 0.0312  psnr 24.1 dB  iou 0.981  0:41 left`."""
-    parts = [f"{name} {value:.3g}" for name, value in report.losses.items()]
+    """Time left, quality and losses in one short line, e.g. `0:41 left  psnr 24.1 dB  iou 0.981  rgb 0.0312`.
+
+    The losses come last: where a line is cut off, they are what matters least.
+    """
+    parts = []
+    if report.seconds_left is not None:
+        parts.append(f"{duration(report.seconds_left)} left")
     if report.psnr is not None:
         parts.append(f"psnr {report.psnr:.1f} dB")
     if report.silhouette_iou is not None:
         parts.append(f"iou {report.silhouette_iou:.3f}")
-    if report.seconds_left is not None:
-        parts.append(f"{duration(report.seconds_left)} left")
-    return "  ".join(parts)
+    return "  ".join(parts + [f"{name} {value:.3g}" for name, value in report.losses.items()])
 
 
 def duration(seconds: float) -> str:
@@ -87,28 +90,26 @@ def duration(seconds: float) -> str:
 
 @contextmanager
 def _live_progress() -> Iterator[Report]:
-    """A bar with the state of the run beside it; messages scroll by above."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    """A bar, and below it the state of the run in words; messages scroll by above."""
+    from rich.console import Console, Group
+    from rich.live import Live
+    from rich.progress import BarColumn, Progress, TextColumn
     from rich.text import Text
 
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
-        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-        TextColumn("{task.fields[state]}", markup=False),
-        TimeElapsedColumn(),
-    )
+    console = Console(stderr=True)
+    counted = TextColumn("step {task.completed:.0f}/{task.total:.0f}")
+    bar = Progress(TextColumn("{task.description}", markup=False), BarColumn(24), counted, console=console)
+    task = bar.add_task("starting", total=1)
+    # Two lines, because one would be cut off on a terminal of 80 columns.
+    state = Text(no_wrap=True, overflow="ellipsis")
+
+    def report(event: StepReport | Message) -> None:
+        if isinstance(event, Message):
+            console.print(Text(event.text))
+            return
+        bar.update(task, description=event.stage, completed=event.step, total=event.steps)
+        state.plain = describe(event)
+
     # Four times a second is enough to watch, and leaves the processor to the engine.
-    with Progress(*columns, console=Console(stderr=True), refresh_per_second=4, expand=False) as progress:
-        task = progress.add_task("starting", total=1, state="", start=True)
-
-        def report(event: StepReport | Message) -> None:
-            if isinstance(event, Message):
-                progress.console.print(Text(event.text))
-                return
-            progress.update(
-                task, description=event.stage, completed=event.step, total=event.steps, state=describe(event)
-            )
-
+    with Live(Group(bar, state), console=console, refresh_per_second=4):
         yield report

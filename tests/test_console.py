@@ -34,7 +34,7 @@ def test_plain_progress_never_passes_over_stages_messages_and_the_end():
 
 
 def test_unknown_values_are_left_out():
-    assert describe(step_report(1)) == "rgb 0.0312  ncc 0.5  psnr 24.1 dB  iou 0.981  0:41 left"
+    assert describe(step_report(1)) == "0:41 left  psnr 24.1 dB  iou 0.981  rgb 0.0312  ncc 0.5"
     assert describe(step_report(1, losses={}, psnr=None, silhouette_iou=None, seconds_left=None)) == ""
 
 
@@ -68,7 +68,7 @@ def test_live_progress_shows_names_as_they_are(monkeypatch):
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "150")
+    monkeypatch.setenv("COLUMNS", "80")
     with Output().progress() as report:
         report(Message("reading photo[1].png"))
         report(step_report(500, "level [2] of 3"))
