@@ -65,7 +65,7 @@ def readable(path: Path, error: type[DvrError]) -> Iterator[None]:
 
 def _claimed_bytes(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path, error: type[DvrError]) -> int:
     with archive.open(member) as stream:
-        claimed = _header_bytes(stream, member.filename, path, error)
+        claimed = _header_bytes(cast(io.BufferedIOBase, stream), member.filename, path, error)
     if claimed > member.file_size:
         raise error(
             f"{path}: array {member.filename} claims {claimed} bytes and the archive holds {member.file_size}.\n"
