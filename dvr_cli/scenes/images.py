@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float
 from dvr_cli.errors import SceneError
 from dvr_cli.scenes.depth_maps import load_depth_map
 from dvr_cli.scenes.image_files import open_image
+from dvr_cli.scenes.undistortion import undistorted
 from dvr_cli.scenes.views import LoadedView, Scene, View
 
 if TYPE_CHECKING:
@@ -89,10 +90,7 @@ def load_mask(view: View, height: int, width: int) -> Bool[np.ndarray, "h w"]:
         # Pillow's own conversion to grey knows neither 16 bits nor masks that are written as 0 and 1.
         grey, white = _grey(image)
         if view.distorted is not None:
-            camera: Any = view.distorted
-            full = _resized(grey, camera.height, camera.width)
-            eight_bit = np.asarray(full, dtype=np.float32) * (255 / white)
-            grey, white = _undistorted(np.round(eight_bit).astype(np.uint8), camera), 255.0
+            return undistorted(grey, view.distorted, view.camera, height, width) > 0.5 * white
         return np.asarray(_resized(grey, height, width), dtype=np.float32) > 0.5 * white
 
 
@@ -125,9 +123,10 @@ def _load_rgb(view: View, height: int, width: int) -> Float[np.ndarray, "h w 3"]
         deep = image.mode.startswith(("I", "F"))
         pixels, white = _grey(image) if deep else (image.convert("RGB"), 255.0)
         if view.distorted is not None:
-            eight_bit = np.asarray(pixels, dtype=np.float32) * (255 / white)
-            pixels, white = _undistorted(np.round(eight_bit).astype(np.uint8), camera), 255.0
-        values = np.asarray(_resized(pixels, height, width), dtype=np.float32) / np.float32(white)
+            resized = undistorted(pixels, camera, view.camera, height, width)
+        else:
+            resized = np.asarray(_resized(pixels, height, width), dtype=np.float32)
+    values = resized / np.float32(white)
     # Hamming weights are positive, so values stay in range up to rounding.
     values = np.clip(values, 0.0, 1.0)
     return values if values.ndim == 3 else np.repeat(values[:, :, None], 3, axis=2)
@@ -156,13 +155,3 @@ def _resized(image: "Image", height: int, width: int) -> "Image":
     smaller = height <= image.height and width <= image.width
     filter_ = Image.Resampling.HAMMING if smaller else Image.Resampling.BILINEAR
     return image.resize((width, height), filter_)
-
-
-def _undistorted(pixels: np.ndarray, camera: Any) -> "Image":
-    """The pinhole image that `undistort_camera` of COLMAP describes, bilinear."""
-    import pycolmap
-    from PIL import Image
-
-    bitmap = pycolmap.Bitmap.from_array(np.ascontiguousarray(pixels))
-    straight, _ = pycolmap.undistort_image(pycolmap.UndistortCameraOptions(), bitmap, camera)
-    return Image.fromarray(np.squeeze(straight.to_array()))

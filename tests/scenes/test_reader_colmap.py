@@ -49,14 +49,15 @@ def test_distorted_cameras_give_the_same_rays(tmp_path):
         np.testing.assert_allclose(view.camera.rays(undistorted_pixels)[1], camera.rays(pinhole_pixels)[1], atol=1e-6)
 
 
-def test_undistorted_image_lands_where_the_pinhole_camera_says(tmp_path):
-    camera = ring(image_size=160)[0]
+@pytest.mark.parametrize(("full_size", "image_size"), [(160, None), (320, 160), (800, 160), (400, 163)])
+def test_undistorted_image_lands_where_the_pinhole_camera_says(tmp_path, full_size, image_size):
+    camera = ring(image_size=full_size)[0]
     write_colmap(tmp_path, [camera], "OPENCV", OPENCV, points=POINTS)
     view = read_scene(tmp_path).views[0]
     rays = view.distorted.cam_from_img(pixel_centres(camera))
     taken = pattern(_unit(rays), waves=40.0).reshape(camera.height, camera.width, 3)
     Image.fromarray(np.round(taken * 255).astype(np.uint8)).save(view.image_path)
-    loaded = load_view(view, None)
+    loaded = load_view(view, image_size)
     intrinsics = loaded.camera.intrinsics
     pixels = pixel_centres(loaded.camera)
     expected = pattern(_unit((pixels - intrinsics[:2, 2]) / np.diag(intrinsics)[:2]), waves=40.0)
