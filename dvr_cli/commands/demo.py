@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dvr_cli.commands.options import DeviceOption, JsonOption, QuietOption, SeedOption, ThreadsOption
+from dvr_cli.commands.reconstruct import with_steps
 from dvr_cli.config import PRESETS
 from dvr_cli.config_io import resolve_settings
 from dvr_cli.console import Output
@@ -16,8 +17,10 @@ if TYPE_CHECKING:
     from dvr_cli.scenes.views import LoadedView, Scene
     from dvr_cli.surfaces.mesh import Mesh
 
-VIEWS = 32
+VIEWS = 48
 IMAGE_SIZE = 320
+STEPS_SHARE = 0.3
+"""Of the preset's steps: on photographs as small as these, more bring nothing."""
 REFERENCE_RESOLUTION = 300
 SAMPLES = 200_000
 PICTURED_VIEWS = (3, 12)
@@ -41,6 +44,7 @@ def demo_command(
     """
     output = Output(quiet, as_json)
     settings = resolve_settings(preset, None, {"device": device, "threads": threads, "seed": seed})
+    settings = with_steps(settings, round(STEPS_SHARE * sum(level.steps for level in settings.levels)))
 
     from dvr_cli.commands.export import mesh_of_run
     from dvr_cli.commands.fit import fit_scene

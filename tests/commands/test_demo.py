@@ -1,7 +1,11 @@
-"""The parts of `dvr demo` around the engine: its scene can be read, its measure is zero for the exact surface."""
+"""`dvr demo`: its scene reads back as made, its measure is zero for the exact surface, and it goes the whole way."""
+
+import json
 
 import numpy as np
 import pytest
+import typer
+from typer.testing import CliRunner
 
 from dvr_cli.commands import demo
 from dvr_cli.fitting.scene_description import read_described_scene
@@ -45,3 +49,18 @@ def test_exact_surface_measures_zero_and_is_drawn(small, tmp_path):
     assert found.chamfer_percent < 1e-4 and found.f_score == 1
     demo.draw_comparison(tmp_path / "comparison.png", reference, reference, shape, scene, views)
     assert (tmp_path / "comparison.png").stat().st_size > 10_000
+
+
+def test_demo_goes_from_photographs_to_a_measured_mesh(small, tmp_path, monkeypatch):
+    """A few steps from a dozen tiny photographs: far from good, but the object and in its place."""
+    pytest.importorskip("dvr_cli.fitting.reconstruct")
+    monkeypatch.setattr(demo, "VIEWS", 12)
+    monkeypatch.setattr(demo, "STEPS_SHARE", 0.004)
+    app = typer.Typer()
+    app.command()(demo.demo_command)
+    result = CliRunner().invoke(app, ["--out", str(tmp_path / "out"), "--json", "-q", "--threads", "1"])
+    assert result.exit_code == 0, result.stderr or result.exception
+    values = json.loads(result.stdout)
+    assert values["chamfer_percent"] < 3
+    for name in ("demo.ply", "comparison.png", "run/scene.json", "scene/cameras.npz"):
+        assert (tmp_path / "out" / name).is_file()
