@@ -23,6 +23,81 @@ class Level(Part):
     image_divisor: Literal[1, 2, 4, 8]
     """Photographs are used at 1/divisor of the working size."""
     steps: int = Field(ge=1)
+    patch_radius: int = Field(default=3, ge=1, le=8)
+    """Half width of compared patches, pixels of the shrunk photographs."""
+
+
+class Start(Part):
+    """The first field: visual hull carved by coarse multi-view depth (`fitting.initial`)."""
+
+    voxels: int = Field(default=96, ge=16, le=256)
+    image_divisor: Literal[1, 2, 4, 8] = 4
+    carve: bool = True
+    pixel_step: int = Field(default=2, ge=1)
+    planes: int = Field(default=192, ge=8)
+    """Depth hypotheses along the cube's diagonal."""
+    sources: int = Field(default=4, ge=2)
+    patch_radius: int = Field(default=2, ge=1)
+    noise: float = Field(default=0.01, ge=0)
+    least_score: float = Field(default=0.4, ge=0, le=1)
+    """NCC times its lead over the next best depth."""
+    tolerance: float = Field(default=2.0, gt=0)
+    """Voxels by which confirming depths may differ."""
+    confirmations: int = Field(default=2, ge=1)
+    free_votes: int = Field(default=2, ge=1)
+    margin: float = Field(default=1.5, gt=0)
+    """Voxels between a depth and the space that it votes free."""
+
+
+class Losses(Part):
+    """Weights of the losses; each is in units of its own residual per voxel or grey value (docs/method.md)."""
+
+    photometric: float = Field(default=1.0, ge=0)
+    """1 - NCC of patches between views."""
+    rgb: float = Field(default=0.05, ge=0)
+    """Colour difference; this weight is for the geometry alone, the colours always follow the photographs."""
+    silhouette: float = Field(default=0.5, ge=0)
+    """Free space and occupancy: squared distance, in voxels, by which a ray is on the wrong side of the surface."""
+    margin: float = Field(default=0.5, ge=0)
+    sparse_depth: float = Field(default=1.0, ge=0)
+
+
+class Photometric(Part):
+    """How patches are compared."""
+
+    share: float = Field(default=0.5, gt=0, le=1)
+    """Share of the rays on the surface that are compared with other views in a step."""
+    neighbours: int = Field(default=8, ge=1)
+    """Nearest views to choose from."""
+    sources: int = Field(default=4, ge=1)
+    """Views chosen per ray, one from each group of neighbours / sources."""
+    keep: Literal[1, 2] = 2
+    """How many of them count, the best ones."""
+    noise: float = Field(default=0.01, ge=0)
+    """Standard deviation of grey values that is not texture."""
+    doubt: float = Field(default=1.0, ge=0)
+    """How much of a pixel's colour error is added to the noise."""
+
+
+class Optimiser(Part):
+    """Gauss-Newton steps on the voxels of a band around the surface."""
+
+    memory: float = Field(default=0.8, ge=0, lt=1)
+    """Weight of the sums of earlier steps."""
+    damping: float = Field(default=0.2, gt=0)
+    """Added to the curvature (per voxel squared): where the data says less than this, the surface hardly moves."""
+    rate: float = Field(default=0.5, gt=0, le=1)
+    final_rate: float = Field(default=0.2, gt=0, le=1)
+    longest_step: float = Field(default=0.2, gt=0)
+    """Voxels."""
+    smoothing: float = Field(default=0.5, ge=0, lt=1)
+    final_smoothing: float = Field(default=0.15, ge=0, lt=1)
+    redistancing: float = Field(default=0.3, ge=0, lt=1)
+    band: float = Field(default=6.0, gt=1)
+    """Half width of the band, voxels."""
+    band_every: int = Field(default=4, ge=1)
+    """Steps between passes of smoothing and redistancing."""
+    colour_rate: float = Field(default=0.5, gt=0, le=1)
 
 
 class Settings(Part):
@@ -32,7 +107,11 @@ class Settings(Part):
     image_size: int | None = Field(default=800, ge=32)
     """Longest side in pixels at which photographs are used; None for full size."""
     levels: tuple[Level, ...]
-    rays_per_step: int = Field(default=4096, ge=1)
+    start: Start = Start()
+    losses: Losses = Losses()
+    photometric: Photometric = Photometric()
+    optimiser: Optimiser = Optimiser()
+    rays_per_step: int = Field(default=16384, ge=1)
     seed: int = 0
     device: str = "auto"
     threads: int | None = Field(default=None, ge=1)

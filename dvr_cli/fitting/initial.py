@@ -1,0 +1,124 @@
+"""The first field: the visual hull, carved where several views agree that space is free.
+
+Coarse depth maps (a plane sweep inside the hull) count only where other views' depths confirm them. A hull vertex goes when
+more views vote for free space than see a surface there. Silhouettes have a veto: every ray through a mask keeps at least the
+vertex on it with the fewest votes against.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from scipy import ndimage
+from torch import Tensor
+
+from dvr_cli.config import Start
+from dvr_cli.kernels import hull as hull_kernels
+from dvr_cli.kernels.views import ViewArrays
+
+
+@dataclass(frozen=True)
+class DepthMaps:
+    """Confirmed coarse distances of all views, flat; 0 where unknown."""
+
+    t_map: Float[Tensor, "m"]
+    starts: Int[Tensor, "v"]
+    step: int
+
+
+def signed_distance(inside: Bool[np.ndarray, "n n n"]) -> Float[np.ndarray, "n n n"]:
+    """Signed distance, in unit space, to the boundary between True and False vertices; half a voxel exact."""
+    n = inside.shape[0]
+    if not inside.any():
+        return np.ones(inside.shape, np.float32)
+    outside_distance = ndimage.distance_transform_edt(~inside).astype(np.float32)
+    inside_distance = ndimage.distance_transform_edt(inside).astype(np.float32)
+    sdf = np.where(inside, 0.5 - inside_distance, outside_distance - 0.5)
+    return (sdf * (2.0 / (n - 1))).astype(np.float32)
+
+
+def neighbour_views(stack: ViewArrays, count: int) -> Int[Tensor, "v m"]:
+    """For each view the `count` others that look at the origin from the nearest directions, nearest first; -1 fills up."""
+    towards = torch.nn.functional.normalize(stack.centres, dim=1)
+    cosine = towards @ towards.T
+    cosine.fill_diagonal_(-2)
+    nearest = cosine.argsort(dim=1, descending=True)[:, : min(count, stack.count - 1)].int()
+    return torch.nn.functional.pad(nearest, (0, count - nearest.shape[1]), value=-1).contiguous()
+
+
+def mask_pixels(stack: ViewArrays, step: int = 1) -> tuple[Int[Tensor, "p"], Int[Tensor, "p 2"]]:
+    """(view, (x, y)) of every `step`-th object pixel in both directions, from half a step on."""
+    views, pixels = [], []
+    masks = stack.masks.cpu()
+    for v in range(stack.count):
+        start, height, width = int(stack.starts[v]), int(stack.heights[v]), int(stack.widths[v])
+        mask = masks[start : start + height * width].reshape(height, width)
+        found = mask[step // 2 :: step, step // 2 :: step].nonzero() * step + step // 2
+        pixels.append(found.flip(1))
+        views.append(torch.full((len(found),), v))
+    device = stack.gray.device
+    return torch.cat(views).int().to(device), torch.cat(pixels).int().to(device).contiguous()
+
+
+def coarse_depth(
+    stack: ViewArrays, hull: Float[Tensor, "n n n"], neighbours: Int[Tensor, "v m"], start: Start
+) -> DepthMaps:
+    """Plane-sweep depth inside the hull for every `step`-th pixel, kept where other views confirm it."""
+    step = start.pixel_step
+    views, pixels = mask_pixels(stack, step)
+    t, score = hull_kernels.sweep(
+        stack, neighbours, hull, views, pixels,
+        planes=start.planes, sources=start.sources, radius=start.patch_radius, noise=start.noise,
+    )  # fmt: skip
+    t = torch.where(score > start.least_score, t, 0)
+    map_widths = (stack.widths + step - 1) // step
+    map_sizes = map_widths * ((stack.heights + step - 1) // step)
+    starts = (map_sizes.cumsum(0) - map_sizes).int()
+    index = starts[views.long()].long() + (pixels[:, 1] // step) * map_widths[views.long()] + pixels[:, 0] // step
+    t_map = torch.zeros(int(map_sizes.sum()), device=hull.device)
+    t_map[index] = t
+    tolerance = start.tolerance * 2.0 / start.voxels
+    agree = hull_kernels.confirm(stack, neighbours, starts, step, views, pixels, t, t_map, tolerance)
+    confirmed = torch.zeros_like(t_map)
+    confirmed[index] = torch.where(agree >= start.confirmations, t, 0)
+    return DepthMaps(confirmed, starts, step)
+
+
+def carve(
+    stack: ViewArrays, hull: Float[Tensor, "n n n"], depth: DepthMaps, start: Start
+) -> Bool[np.ndarray, "n n n"]:
+    """The hull less what views agree is free, every mask ray keeping something; True inside."""
+    margin = start.margin * 2.0 / hull.shape[0]
+    free, support = hull_kernels.vote(stack, hull, depth.starts, depth.step, depth.t_map, margin)
+    against = free - support
+    inside = (hull < 0).cpu().numpy()
+    carved = inside & ~((free >= start.free_votes) & (against > 0)).cpu().numpy()
+    kept = _keep_large(ndimage.binary_opening(carved, iterations=1) | (carved & ~_free_border(inside, carved)))
+    views, pixels = mask_pixels(stack, 2)
+    origins, directions = stack.rays(views, pixels)
+    for _ in range(8):
+        kept_tensor = torch.as_tensor(kept).to(device=hull.device, dtype=torch.uint8)
+        restore = hull_kernels.veto(hull, kept_tensor, against, origins, directions)
+        places = restore[restore >= 0].unique().cpu().numpy()
+        if len(places) == 0:
+            break
+        back = np.zeros_like(kept)
+        back.reshape(-1)[places] = True
+        kept = kept | (ndimage.binary_dilation(back, iterations=1) & inside)
+    return kept
+
+
+def _free_border(inside: np.ndarray, carved: np.ndarray) -> np.ndarray:
+    """Vertices next to carved space: what remains there may be a shred."""
+    return ndimage.binary_dilation(inside & ~carved, iterations=1)
+
+
+def _keep_large(inside: np.ndarray, least_share: float = 0.005) -> np.ndarray:
+    """Connected parts that hold at least this share of all vertices."""
+    labels, count = ndimage.label(inside)
+    if count <= 1:
+        return inside
+    sizes = np.bincount(labels.reshape(-1))
+    sizes[0] = 0
+    return (sizes >= least_share * sizes.sum())[labels]

@@ -1,0 +1,177 @@
+"""Work on the voxels near the surface: Gauss-Newton updates, smoothing, redistancing.
+
+The band is a sorted list of vertices whose distance is below some voxels and that do not lie on the cube's walls. Every
+pass over it reads one array and writes another, so that slices of the list can run side by side.
+"""
+
+import torch
+import warp as wp
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from dvr_cli.kernels.launch import launch
+
+wp.set_module_options({"enable_backward": False})
+
+
+@wp.kernel
+def newton_kernel(
+    first: int,
+    band: wp.array(dtype=wp.int32),
+    sdf: wp.array(dtype=wp.float32),
+    gradient: wp.array(dtype=wp.float32),
+    curvature: wp.array(dtype=wp.float32),
+    mean_gradient: wp.array(dtype=wp.float32),
+    mean_curvature: wp.array(dtype=wp.float32),
+    voxel: float,
+    memory: float,
+    damping: float,
+    rate: float,
+    longest_step: float,
+):
+    b = band[first + wp.tid()]
+    g = gradient[b] * voxel
+    h = curvature[b] * voxel * voxel
+    if h > 0.0 or g != 0.0:
+        gradient[b] = 0.0
+        curvature[b] = 0.0
+        g = memory * mean_gradient[b] + g
+        h = memory * mean_curvature[b] + h
+        mean_gradient[b] = g
+        mean_curvature[b] = h
+        step = wp.clamp(rate * g / (h + damping), -longest_step, longest_step)
+        sdf[b] = sdf[b] - step * voxel
+
+
+@wp.kernel
+def relax_kernel(
+    first: int,
+    listed: int,
+    band: wp.array(dtype=wp.int32),
+    values: wp.array(dtype=wp.float32),
+    gradient: wp.array(dtype=wp.float32),
+    curvature: wp.array(dtype=wp.float32),
+    channels: int,
+    damping: float,
+    rate: float,
+):
+    b = first + wp.tid()
+    if listed == 1:
+        b = band[b]
+    h = curvature[b]
+    if h > 0.0:
+        curvature[b] = 0.0
+        scale = rate / (h + damping)
+        for c in range(channels):
+            a = b * channels + c
+            values[a] = values[a] - scale * gradient[a]
+            gradient[a] = 0.0
+
+
+@wp.kernel
+def smooth_kernel(
+    first: int,
+    band: wp.array(dtype=wp.int32),
+    sdf: wp.array(dtype=wp.float32),
+    n: int,
+    smoothing: float,
+    redistancing: float,
+    sdf_out: wp.array(dtype=wp.float32),
+):
+    e = first + wp.tid()
+    b = band[e]
+    nn = n * n
+    voxel = 2.0 / float(n - 1)
+    c = sdf[b]
+    x0 = sdf[b - nn]
+    x1 = sdf[b + nn]
+    y0 = sdf[b - n]
+    y1 = sdf[b + n]
+    z0 = sdf[b - 1]
+    z1 = sdf[b + 1]
+    value = c + smoothing * ((x0 + x1 + y0 + y1 + z0 + z1) / 6.0 - c)
+    if redistancing > 0.0:
+        crosses = c * x0 < 0.0 or c * x1 < 0.0 or c * y0 < 0.0 or c * y1 < 0.0 or c * z0 < 0.0 or c * z1 < 0.0
+        if crosses:
+            # Next to the surface an upwind step would move the zero level (Russo and Smereka, 2000): only the
+            # steepness is mended, c / |grad c| being the distance that the neighbours imply.
+            gx = 0.5 * (x1 - x0)
+            gy = 0.5 * (y1 - y0)
+            gz = 0.5 * (z1 - z0)
+            steepness = wp.sqrt(gx * gx + gy * gy + gz * gz) / voxel
+            value += redistancing * (c / wp.clamp(steepness, 0.5, 2.0) - c)
+        else:
+            # Godunov's upwind slopes: only neighbours nearer to the surface count.
+            sign = float(1.0)
+            if c < 0.0:
+                sign = -1.0
+            ax = wp.max(wp.max(sign * (c - x0), 0.0), wp.max(sign * (c - x1), 0.0))
+            ay = wp.max(wp.max(sign * (c - y0), 0.0), wp.max(sign * (c - y1), 0.0))
+            az = wp.max(wp.max(sign * (c - z0), 0.0), wp.max(sign * (c - z1), 0.0))
+            slope = wp.sqrt(ax * ax + ay * ay + az * az) / voxel
+            value -= redistancing * voxel * sign * (slope - 1.0)
+    sdf_out[e] = value
+
+
+@wp.kernel
+def write_back_kernel(
+    first: int, band: wp.array(dtype=wp.int32), values: wp.array(dtype=wp.float32), grid_out: wp.array(dtype=wp.float32)
+):
+    e = first + wp.tid()
+    grid_out[band[e]] = values[e]
+
+
+def find_band(sdf: Float[Tensor, "n n n"], width: float) -> Int[Tensor, "b"]:
+    """Sorted indices of inner vertices with |sdf| < width (unit-space length)."""
+    near = sdf.detach().abs() < width
+    near[0], near[-1], near[:, 0], near[:, -1], near[:, :, 0], near[:, :, -1] = (False,) * 6
+    return near.reshape(-1).nonzero().squeeze(1).int()
+
+
+def newton_step(
+    band: Int[Tensor, "b"],
+    sdf: Float[Tensor, "n n n"],
+    gradient: Float[Tensor, "n n n"],
+    curvature: Float[Tensor, "n n n"],
+    mean_gradient: Float[Tensor, "n n n"],
+    mean_curvature: Float[Tensor, "n n n"],
+    *,
+    memory: float,
+    damping: float,
+    rate: float,
+    longest_step: float,
+) -> None:
+    """Move band values by -rate g / (h + damping) voxels, at most `longest_step`, in place; zero what was used.
+
+    g and h are the gradient and curvature per voxel of length, summed over steps with weight `memory`^age.
+    """
+    grids = [g.reshape(-1) for g in (sdf.detach(), gradient, curvature, mean_gradient, mean_curvature)]
+    numbers = [2.0 / (sdf.shape[0] - 1), memory, damping, rate, longest_step]
+    launch(newton_kernel, len(band), [band, *grids, *numbers], sdf.device, least=4096)
+
+
+def relax(
+    band: Int[Tensor, "b"] | None,
+    values: Float[Tensor, "n n n c"],
+    gradient: Float[Tensor, "n n n c"],
+    curvature: Float[Tensor, "n n n"],
+    *,
+    damping: float,
+    rate: float,
+) -> None:
+    """Move values by -rate g / (h + damping) where h > 0, in place; zero what was used. band None: every vertex."""
+    listed = band is not None
+    indices = band if band is not None else torch.zeros(1, dtype=torch.int32, device=values.device)
+    grids = [g.reshape(-1) for g in (values.detach(), gradient, curvature)]
+    count = len(indices) if listed else curvature.numel()
+    launch(
+        relax_kernel, count, [int(listed), indices, *grids, values.shape[-1], damping, rate], values.device, least=4096
+    )
+
+
+def smooth(band: Int[Tensor, "b"], sdf: Float[Tensor, "n n n"], smoothing: float, redistancing: float) -> None:
+    """One step of smoothing (share of the way to the neighbours' mean; negative: away from it) and redistancing, in place."""
+    out = torch.empty(len(band), device=sdf.device)
+    flat = sdf.detach().reshape(-1)
+    launch(smooth_kernel, len(band), [band, flat, sdf.shape[0], smoothing, redistancing, out], sdf.device, least=4096)
+    launch(write_back_kernel, len(band), [band, out, flat], sdf.device, least=4096)

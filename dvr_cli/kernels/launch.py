@@ -1,0 +1,106 @@
+"""Launching Warp kernels on torch tensors: all cores on a CPU, one launch on CUDA.
+
+Warp runs a CPU launch on one thread, so a launch over `dim` items is cut into slices that a thread pool runs side by side.
+Every kernel therefore takes `first: int` as its first argument and works on item `first + wp.tid()`. Slices of one launch
+must not write to the same address; kernels that scatter are given slabs of the grid instead of slices of the samples, so
+that results do not depend on the number of threads. A launch returns when all its slices are done.
+"""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import torch
+import warp as wp
+from torch import Tensor
+
+wp.config.log_level = wp.LOG_ERROR
+wp.init()
+
+
+@dataclass
+class _Pool:
+    threads: int = 1
+    executor: ThreadPoolExecutor | None = None
+
+
+_pool = _Pool()
+
+
+def set_threads(threads: int | None) -> int:
+    """Use this many CPU threads (None: all cores this process may use) from now on; returns the number."""
+    count = threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else threads or os.cpu_count() or 1
+    if _pool.executor is not None:
+        _pool.executor.shutdown()
+    _pool.threads = count
+    _pool.executor = ThreadPoolExecutor(count - 1, "dvr-kernel") if count > 1 else None
+    return count
+
+
+def threads() -> int:
+    """The number of CPU threads in use."""
+    return _pool.threads
+
+
+def as_warp(value: object) -> object:
+    """A torch tensor as a Warp array without a copy; vectors and matrices by their trailing shape; others unchanged."""
+    if not isinstance(value, Tensor):
+        return value
+    tensor = value.detach()
+    if tensor.dtype == torch.float32 and tensor.ndim == 3 and tensor.shape[1:] == (3, 3):
+        return wp.from_torch(tensor, dtype=wp.mat33)
+    if tensor.dtype == torch.float32 and tensor.ndim == 2 and tensor.shape[1] == 3:
+        return wp.from_torch(tensor, dtype=wp.vec3)
+    return wp.from_torch(tensor.reshape(-1) if tensor.dtype == torch.float32 else tensor)
+
+
+def launch(kernel: wp.Kernel, dim: int, inputs: list[object], device: torch.device, least: int = 256) -> None:
+    """Run `kernel(first, *inputs)` for items 0 to dim - 1; a slice is not smaller than `least` items."""
+    if dim == 0:
+        return
+    arguments = [as_warp(value) for value in inputs]
+    if device.type != "cpu":
+        stream = wp.stream_from_torch(torch.cuda.current_stream(device))
+        wp.launch(kernel, dim=dim, inputs=[0, *arguments], device=str(device), stream=stream)
+        return
+    slices = max(1, min(_pool.threads, dim // least))
+    edges = [dim * s // slices for s in range(slices + 1)]
+
+    def run(s: int) -> None:
+        wp.launch(kernel, dim=edges[s + 1] - edges[s], inputs=[edges[s], *arguments], device="cpu")
+
+    if slices == 1 or _pool.executor is None:
+        for s in range(slices):
+            run(s)
+        return
+    pending = [_pool.executor.submit(run, s) for s in range(1, slices)]
+    run(0)
+    for future in pending:
+        future.result()
+
+
+def launch_slabs(kernel: wp.Kernel, extent: int, inputs: list[object], device: torch.device, samples: int) -> None:
+    """Run a scattering `kernel(first_slab, last_slab, first, *inputs)` over all samples.
+
+    On a CPU every thread goes through all samples and writes only to grid planes [first_slab, last_slab): sums are formed
+    in the order of the samples, whatever the number of threads. On CUDA there is one slab and the kernel's atomics decide.
+    """
+    if samples == 0:
+        return
+    arguments = [as_warp(value) for value in inputs]
+    if device.type != "cpu":
+        stream = wp.stream_from_torch(torch.cuda.current_stream(device))
+        wp.launch(kernel, dim=samples, inputs=[0, extent, *arguments], device=str(device), stream=stream)
+        return
+    edges = [extent * s // _pool.threads for s in range(_pool.threads + 1)]
+
+    def run(s: int) -> None:
+        wp.launch(kernel, dim=samples, inputs=[edges[s], edges[s + 1], *arguments], device="cpu")
+
+    if _pool.executor is None:
+        run(0)
+        return
+    pending = [_pool.executor.submit(run, s) for s in range(1, _pool.threads)]
+    run(0)
+    for future in pending:
+        future.result()

@@ -1,0 +1,213 @@
+"""Gathering grid values and colours at points, and scattering gradients back to the grid's vertices.
+
+Colour at a point seen along unit direction w is albedo + sum_a sheen_a w_a: three numbers on the fine grid and nine
+(degree-1 harmonics of the view direction) on a coarser one. Gathers are cut into slices of points; scatters into slabs of
+the grid (`launch.launch_slabs`), so that threads never write to the same vertex.
+"""
+
+import torch
+import warp as wp
+from jaxtyping import Float
+from torch import Tensor
+
+from dvr_cli.kernels.grid import corner_weight, grid_position, sample, sample_gradient
+from dvr_cli.kernels.launch import launch, launch_slabs
+
+wp.set_module_options({"enable_backward": False})
+
+
+@wp.kernel
+def value_kernel(
+    first: int,
+    grid: wp.array(dtype=wp.float32),
+    n: int,
+    points: wp.array(dtype=wp.vec3),
+    value_out: wp.array(dtype=wp.float32),
+):
+    p = first + wp.tid()
+    value_out[p] = sample(grid, points[p], n)
+
+
+@wp.kernel
+def gradient_kernel(
+    first: int,
+    grid: wp.array(dtype=wp.float32),
+    n: int,
+    points: wp.array(dtype=wp.vec3),
+    gradient_out: wp.array(dtype=wp.vec3),
+):
+    p = first + wp.tid()
+    gradient_out[p] = sample_gradient(grid, points[p], n)
+
+
+@wp.func
+def sample_rgb(grid: wp.array(dtype=wp.float32), point: wp.vec3, n: int, channels: int, channel: int):
+    """Trilinear value of three neighbouring channels."""
+    q = grid_position(point, n)
+    i = int(q[0])
+    j = int(q[1])
+    k = int(q[2])
+    x = q[0] - float(i)
+    y = q[1] - float(j)
+    z = q[2] - float(k)
+    total = wp.vec3(0.0, 0.0, 0.0)
+    for corner in range(8):
+        b = (((i + corner // 4) * n + j + (corner // 2) % 2) * n + k + corner % 2) * channels + channel
+        w = corner_weight(x, y, z, corner)
+        total += wp.vec3(grid[b], grid[b + 1], grid[b + 2]) * w
+    return total
+
+
+@wp.func
+def rgb_slope(grid: wp.array(dtype=wp.float32), point: wp.vec3, n: int, channels: int, channel: int, along: wp.vec3):
+    """Gradient with respect to the point of (three neighbouring channels) . along, inside the cell."""
+    q = grid_position(point, n)
+    i = int(q[0])
+    j = int(q[1])
+    k = int(q[2])
+    x = q[0] - float(i)
+    y = q[1] - float(j)
+    z = q[2] - float(k)
+    slope = wp.vec3(0.0, 0.0, 0.0)
+    for corner in range(8):
+        di = corner // 4
+        dj = (corner // 2) % 2
+        dk = corner % 2
+        b = (((i + di) * n + j + dj) * n + k + dk) * channels + channel
+        s = grid[b] * along[0] + grid[b + 1] * along[1] + grid[b + 2] * along[2]
+        wx = 1.0 - x
+        wy = 1.0 - y
+        wz = 1.0 - z
+        sx = float(-1.0)
+        sy = float(-1.0)
+        sz = float(-1.0)
+        if di == 1:
+            wx = x
+            sx = 1.0
+        if dj == 1:
+            wy = y
+            sy = 1.0
+        if dk == 1:
+            wz = z
+            sz = 1.0
+        slope += wp.vec3(sx * wy * wz, wx * sy * wz, wx * wy * sz) * s
+    return slope * (0.5 * float(n - 1))
+
+
+@wp.kernel
+def colour_kernel(
+    first: int,
+    albedo: wp.array(dtype=wp.float32),
+    n: int,
+    sheen: wp.array(dtype=wp.float32),
+    m: int,
+    points: wp.array(dtype=wp.vec3),
+    directions: wp.array(dtype=wp.vec3),
+    colour_out: wp.array(dtype=wp.vec3),
+):
+    p = first + wp.tid()
+    point = points[p]
+    colour = sample_rgb(albedo, point, n, 3, 0)
+    for axis in range(3):
+        colour += sample_rgb(sheen, point, m, 9, 3 * axis) * directions[p][axis]
+    colour_out[p] = colour
+
+
+@wp.kernel
+def colour_slope_kernel(
+    first: int,
+    albedo: wp.array(dtype=wp.float32),
+    n: int,
+    sheen: wp.array(dtype=wp.float32),
+    m: int,
+    points: wp.array(dtype=wp.vec3),
+    directions: wp.array(dtype=wp.vec3),
+    colour_gradient: wp.array(dtype=wp.vec3),
+    point_gradient_out: wp.array(dtype=wp.vec3),
+):
+    p = first + wp.tid()
+    point = points[p]
+    along = colour_gradient[p]
+    slope = rgb_slope(albedo, point, n, 3, 0, along)
+    for axis in range(3):
+        slope += rgb_slope(sheen, point, m, 9, 3 * axis, along) * directions[p][axis]
+    point_gradient_out[p] = slope
+
+
+@wp.kernel
+def scatter_kernel(
+    first_plane: int,
+    last_plane: int,
+    grid_out: wp.array(dtype=wp.float32),
+    n: int,
+    channels: int,
+    points: wp.array(dtype=wp.vec3),
+    values: wp.array(dtype=wp.float32),
+):
+    p = wp.tid()
+    q = grid_position(points[p], n)
+    i = int(q[0])
+    if i + 1 >= first_plane and i < last_plane:
+        j = int(q[1])
+        k = int(q[2])
+        x = q[0] - float(i)
+        y = q[1] - float(j)
+        z = q[2] - float(k)
+        for corner in range(8):
+            plane = i + corner // 4
+            if plane >= first_plane and plane < last_plane:
+                b = ((plane * n + j + (corner // 2) % 2) * n + k + corner % 2) * channels
+                w = corner_weight(x, y, z, corner)
+                for c in range(channels):
+                    wp.atomic_add(grid_out, b + c, w * values[p * channels + c])
+
+
+def grid_value(grid: Float[Tensor, "n n n"], points: Float[Tensor, "p 3"]) -> Float[Tensor, "p"]:
+    """Trilinear values, without gradient."""
+    out = torch.empty(len(points), device=grid.device)
+    launch(value_kernel, len(points), [grid, grid.shape[0], points, out], grid.device)
+    return out
+
+
+def grid_gradient(grid: Float[Tensor, "n n n"], points: Float[Tensor, "p 3"]) -> Float[Tensor, "p 3"]:
+    """Central differences over one voxel to either side, without gradient."""
+    out = torch.empty(len(points), 3, device=grid.device)
+    launch(gradient_kernel, len(points), [grid, grid.shape[0], points, out], grid.device)
+    return out
+
+
+def scatter(grid: Float[Tensor, "..."], points: Float[Tensor, "p 3"], values: Float[Tensor, "p *c"]) -> None:
+    """Add trilinear weight times value to the eight vertices around each point, in place; the adjoint of a look-up."""
+    n = grid.shape[0]
+    channels = grid.numel() // n**3
+    inputs = [grid.reshape(-1), n, channels, points, values.contiguous().reshape(-1)]
+    launch_slabs(scatter_kernel, n, inputs, grid.device, len(points))
+
+
+def grid_colour(
+    albedo: Float[Tensor, "n n n 3"],
+    sheen: Float[Tensor, "m m m 9"],
+    points: Float[Tensor, "p 3"],
+    directions: Float[Tensor, "p 3"],
+) -> Float[Tensor, "p 3"]:
+    """RGB at points seen along directions, without gradient."""
+    out = torch.empty(len(points), 3, device=albedo.device)
+    inputs = [albedo.reshape(-1), albedo.shape[0], sheen.reshape(-1), sheen.shape[0], points, directions, out]
+    launch(colour_kernel, len(points), inputs, albedo.device)
+    return out
+
+
+def grid_colour_slope(
+    albedo: Float[Tensor, "n n n 3"],
+    sheen: Float[Tensor, "m m m 9"],
+    points: Float[Tensor, "p 3"],
+    directions: Float[Tensor, "p 3"],
+    colour_gradient: Float[Tensor, "p 3"],
+) -> Float[Tensor, "p 3"]:
+    """Gradient with respect to the points, given the gradient with respect to the colours."""
+    out = torch.empty(len(points), 3, device=albedo.device)
+    grids = [albedo.reshape(-1), albedo.shape[0], sheen.reshape(-1), sheen.shape[0]]
+    launch(
+        colour_slope_kernel, len(points), [*grids, points, directions, colour_gradient.contiguous(), out], albedo.device
+    )
+    return out

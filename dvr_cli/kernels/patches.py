@@ -1,0 +1,237 @@
+"""Plane-induced patch NCC between a pixel's neighbourhood and other views, with its slope and curvature along the ray.
+
+Notation: the pixel's ray is o + t w; n is the unit normal at its hit. The plane (hit, n) maps a reference pixel p (homogeneous)
+to the source pixel H p with
+
+    H = K_s R_s ((o - c_s) n^T + t (n.w) I) R_r^T K_r^-1,      dH/dt = (n.w) K_s R_s R_r^T K_r^-1.
+
+With a and b the zero-mean reference and source patches over their lengths |a|, |b| (each length^2 is raised by size * noise^2,
+so that a patch without texture has no say), the loss is 1 - a.b = |a - b|^2 / 2 + const. Its slope is -a.(db/dt), its
+Gauss-Newton curvature |db/dt|^2. All of it follows from seven sums, so that no patch is stored.
+A pixel keeps the best `keep` of its source views (the others may be occluded).
+Sources: plane-induced patch warping as in Geo-NeuS (Fu et al., 2022) and PGSR (Chen et al., 2024).
+"""
+
+import torch
+import warp as wp
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from dvr_cli.kernels.launch import launch
+from dvr_cli.kernels.views import ViewArrays
+
+wp.set_module_options({"enable_backward": False})
+
+WORST_LOSS = wp.constant(0.9)
+LEAST_FACING = wp.constant(0.15)
+
+
+@wp.func
+def in_patch(u: int, radius: int):
+    """Offset (x, y) of tap u of a square patch."""
+    side = 2 * radius + 1
+    return wp.vec2i(u % side - radius, u // side - radius)
+
+
+@wp.func
+def compare_patch(
+    gray: wp.array(dtype=wp.float32),
+    reference_start: int,
+    reference_width: int,
+    pixel: wp.vec2i,
+    radius: int,
+    reference_mean: float,
+    reference_norm: float,
+    noise: float,
+    source_start: int,
+    source_height: int,
+    source_width: int,
+    homography: wp.mat33,
+    slope: wp.mat33,
+    plane: wp.vec3,
+):
+    """(loss, d loss / dt, curvature) against one source view; loss 9 where the patch leaves the image."""
+    taps = (2 * radius + 1) * (2 * radius + 1)
+    sum_s = float(0.0)
+    sum_d = float(0.0)
+    sum_ss = float(0.0)
+    sum_dd = float(0.0)
+    sum_sd = float(0.0)
+    sum_rs = float(0.0)
+    sum_rd = float(0.0)
+    inside = int(1)
+    for u in range(taps):
+        offset = in_patch(u, radius)
+        x = pixel[0] + offset[0]
+        y = pixel[1] + offset[1]
+        p = wp.vec3(float(x) + 0.5, float(y) + 0.5, 1.0)
+        q = homography * p
+        facing = wp.dot(plane, p)
+        iz = 1.0 / q[2]
+        px = q[0] * iz
+        py = q[1] * iz
+        sx = px - 0.5
+        sy = py - 0.5
+        front = facing < 0.0 and q[2] < 0.0
+        if front and sx >= 0.0 and sy >= 0.0 and sx < float(source_width - 1) and sy < float(source_height - 1):
+            dq = slope * p
+            ix = int(sx)
+            iy = int(sy)
+            fx = sx - float(ix)
+            fy = sy - float(iy)
+            b = source_start + iy * source_width + ix
+            g00 = gray[b]
+            g10 = gray[b + 1]
+            g01 = gray[b + source_width]
+            g11 = gray[b + source_width + 1]
+            top = g00 + (g10 - g00) * fx
+            bottom = g01 + (g11 - g01) * fx
+            gx = (g10 - g00) * (1.0 - fy) + (g11 - g01) * fy
+            s = top + (bottom - top) * fy - reference_mean
+            d = (gx * (dq[0] - px * dq[2]) + (bottom - top) * (dq[1] - py * dq[2])) * iz
+            r = gray[reference_start + y * reference_width + x] - reference_mean
+            sum_s += s
+            sum_d += d
+            sum_ss += s * s
+            sum_dd += d * d
+            sum_sd += s * d
+            sum_rs += r * s
+            sum_rd += r * d
+        else:
+            inside = 0
+            break
+    if inside == 0:
+        return wp.vec3(9.0, 0.0, 0.0)
+    count = float(taps)
+    ss = sum_ss - sum_s * sum_s / count + count * noise * noise
+    sd = sum_sd - sum_s * sum_d / count
+    dd = sum_dd - sum_d * sum_d / count
+    length = wp.sqrt(ss)
+    # db/dt = d / |s| - s (s.d) / |s|^3
+    k = sd / (ss * length)
+    ncc = sum_rs / (length * reference_norm)
+    gradient = -(sum_rd / length - sum_rs * k) / reference_norm
+    curvature = dd / ss - 2.0 * k * sd / length + k * k * (ss - count * noise * noise)
+    return wp.vec3(1.0 - ncc, gradient, wp.max(curvature, 0.0))
+
+
+@wp.kernel
+def patch_kernel(
+    first: int,
+    gray: wp.array(dtype=wp.float32),
+    masks: wp.array(dtype=wp.uint8),
+    starts: wp.array(dtype=wp.int32),
+    heights: wp.array(dtype=wp.int32),
+    widths: wp.array(dtype=wp.int32),
+    intrinsics: wp.array(dtype=wp.mat33),
+    inverse_intrinsics: wp.array(dtype=wp.mat33),
+    rotations: wp.array(dtype=wp.mat33),
+    centres: wp.array(dtype=wp.vec3),
+    ray_views: wp.array(dtype=wp.int32),
+    ray_x: wp.array(dtype=wp.int32),
+    ray_y: wp.array(dtype=wp.int32),
+    directions: wp.array(dtype=wp.vec3),
+    t: wp.array(dtype=wp.float32),
+    normals: wp.array(dtype=wp.vec3),
+    sources: wp.array(dtype=wp.int32),
+    sources_per_ray: int,
+    keep: int,
+    radius: int,
+    noises: wp.array(dtype=wp.float32),
+    loss_out: wp.array(dtype=wp.float32),
+    slope_out: wp.array(dtype=wp.float32),
+    curvature_out: wp.array(dtype=wp.float32),
+):
+    ray = first + wp.tid()
+    loss_out[ray] = 0.0
+    slope_out[ray] = 0.0
+    curvature_out[ray] = 0.0
+    view = ray_views[ray]
+    noise = noises[ray]
+    direction = directions[ray]
+    normal = normals[ray]
+    facing = wp.dot(normal, direction)
+    pixel = wp.vec2i(ray_x[ray], ray_y[ray])
+    height = heights[view]
+    width = widths[view]
+    start = starts[view]
+    fits = pixel[0] >= radius and pixel[1] >= radius and pixel[0] < width - radius and pixel[1] < height - radius
+    if fits and facing < -LEAST_FACING:
+        taps = (2 * radius + 1) * (2 * radius + 1)
+        sum_r = float(0.0)
+        sum_rr = float(0.0)
+        middle = gray[start + pixel[1] * width + pixel[0]]
+        for u in range(taps):
+            offset = in_patch(u, radius)
+            r = gray[start + (pixel[1] + offset[1]) * width + pixel[0] + offset[0]] - middle
+            sum_r += r
+            sum_rr += r * r
+        count = float(taps)
+        mean = middle + sum_r / count
+        norm = wp.sqrt(wp.max(sum_rr - sum_r * sum_r / count, 0.0) + count * noise * noise)
+        origin = centres[view]
+        point = origin + direction * t[ray]
+        back = wp.transpose(rotations[view]) * inverse_intrinsics[view]
+        plane = normal * back
+        first_best = wp.vec3(9.0, 0.0, 0.0)
+        second_best = wp.vec3(9.0, 0.0, 0.0)
+        for j in range(sources_per_ray):
+            source = sources[ray * sources_per_ray + j]
+            if source >= 0:
+                centre = centres[source]
+                to_source = wp.normalize(centre - point)
+                in_source = intrinsics[source] * (rotations[source] * (point - centre))
+                if wp.dot(to_source, normal) > LEAST_FACING and in_source[2] > 0.0:
+                    cx = int(in_source[0] / in_source[2])
+                    cy = int(in_source[1] / in_source[2])
+                    ws = widths[source]
+                    hs = heights[source]
+                    if cx >= 0 and cy >= 0 and cx < ws and cy < hs:
+                        if masks[starts[source] + cy * ws + cx] != wp.uint8(0):
+                            forward = intrinsics[source] * rotations[source]
+                            turn = forward * back
+                            shift = forward * (origin - centre)
+                            homography = wp.outer(shift, plane) + turn * (t[ray] * facing)
+                            found = compare_patch(
+                                gray, start, width, pixel, radius, mean, norm, noise,
+                                starts[source], hs, ws, homography, turn * facing, plane,
+                            )  # fmt: skip
+                            if found[0] < first_best[0]:
+                                second_best = first_best
+                                first_best = found
+                            elif found[0] < second_best[0]:
+                                second_best = found
+        if keep == 1:
+            second_best = first_best
+        if second_best[0] < WORST_LOSS:
+            loss_out[ray] = 0.5 * (first_best[0] + second_best[0])
+            slope_out[ray] = 0.5 * (first_best[1] + second_best[1])
+            curvature_out[ray] = 0.5 * (first_best[2] + second_best[2])
+
+
+def patch_ncc(
+    stack: ViewArrays,
+    ray_views: Int[Tensor, "r"],
+    ray_pixels: Int[Tensor, "r 2"],
+    directions: Float[Tensor, "r 3"],
+    t: Float[Tensor, "r"],
+    normals: Float[Tensor, "r 3"],
+    sources: Int[Tensor, "r s"],
+    *,
+    keep: int,
+    radius: int,
+    noise: Float[Tensor, "r"],
+) -> tuple[Float[Tensor, "r"], Float[Tensor, "r"], Float[Tensor, "r"]]:
+    """Loss 1 - NCC, its slope d/dt and its Gauss-Newton curvature for each ray; zeros where nothing can be compared.
+
+    `ray_pixels` are whole (x, y); `normals` unit; `sources` view indices, -1 for none; `keep` the best 1 or 2 sources
+    count; `noise` the standard deviation of grey values that is not texture. No gradient (`rendering.photometric` has it).
+    """
+    rays = len(ray_views)
+    loss, slope, curvature = (torch.empty(rays, device=t.device) for _ in range(3))
+    x, y = ray_pixels[:, 0].contiguous(), ray_pixels[:, 1].contiguous()
+    cameras = [stack.starts, stack.heights, stack.widths, stack.intrinsics, stack.inverse_intrinsics]
+    inputs = [stack.gray, stack.masks, *cameras, stack.rotations, stack.centres]
+    inputs += [ray_views, x, y, directions, t, normals, sources.reshape(-1), sources.shape[1], keep, radius, noise]
+    launch(patch_kernel, rays, [*inputs, loss, slope, curvature], t.device, least=64)
+    return loss, slope, curvature
