@@ -8,8 +8,10 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 
+from checked_types import leave_kernels_alone
 from jaxtyping import install_import_hook
 
+leave_kernels_alone()
 install_import_hook("dvr_cli", "checked_types.checked")
 
 import pytest  # noqa: E402
