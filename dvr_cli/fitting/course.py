@@ -1,0 +1,126 @@
+"""How far a run is: its place in the schedule, the field and what the optimiser carries, and all of it as a checkpoint.
+
+A resumed run goes on exactly as if it had not been interrupted, so a checkpoint also holds gradients that wait outside
+the band. Most vertices never see a ray; grids are stored as the vertices that differ from the untouched value, which
+makes a checkpoint about a quarter as large and as slow.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from dvr_cli.errors import RunError
+from dvr_cli.fields.grid import GridField
+from dvr_cli.fitting.step import StepState
+
+FORMAT = 1
+UNTOUCHED_ALBEDO = 0.5
+_DENSE_SHARE = 0.5
+"""A grid of which more than this share was touched is stored as it is."""
+
+
+@dataclass
+class Course:
+    """Where a run stands. `level == len(settings.levels)` means that it has come to its end."""
+
+    cube_from_world: Float[np.ndarray, "4 4"]
+    field: GridField
+    level: int = 0
+    level_step: int = 0
+    """Steps done on this level."""
+    step: int = 0
+    """Steps done in all."""
+    seconds: float = 0.0
+    """Time that the optimisation took so far, in all sessions."""
+    optimiser: StepState | None = None
+    """None between levels."""
+    psnr: float | None = None
+    """As last measured, dB."""
+    silhouette_iou: float | None = None
+    """As last measured."""
+
+    def to_checkpoint(self) -> dict[str, Any]:
+        """Tensors and plain values, copied: the run may go on while they are written."""
+        field, optimiser = self.field, self.optimiser
+        state: dict[str, Any] = {
+            "format": FORMAT,
+            "cube_from_world": torch.as_tensor(self.cube_from_world, dtype=torch.float64).clone(),
+            "level": self.level,
+            "level_step": self.level_step,
+            "step": self.step,
+            "seconds": self.seconds,
+            "psnr": self.psnr,
+            "silhouette_iou": self.silhouette_iou,
+            "sdf": field.sdf.detach().to("cpu", copy=True),
+            "albedo": _pack(field.albedo, UNTOUCHED_ALBEDO),
+            "sheen": _pack(field.sheen, 0.0),
+        }
+        if optimiser is not None:
+            state["optimiser"] = {
+                "mean_gradient": _pack(optimiser.mean_gradient, 0.0),
+                "mean_curvature": _pack(optimiser.mean_curvature, 0.0),
+                "band": optimiser.band.to("cpu", copy=True),
+            }
+            state["waiting"] = {name: _pack(grid, 0.0) for name, grid in _waiting(field).items()}
+        return state
+
+    @classmethod
+    def from_checkpoint(cls, state: dict[str, Any], device: torch.device) -> "Course":
+        """The inverse of `to_checkpoint`; RunError when the checkpoint is of another version or not a grid's."""
+        found = state.get("format")
+        if found != FORMAT:
+            raise RunError(
+                f"The checkpoint has format {found!r}: this version reads format {FORMAT}. "
+                "Use the version of dvr that made the run, or start it anew with --overwrite."
+            )
+        try:
+            return cls._unpacked(state, device)
+        except (KeyError, TypeError, ValueError, RuntimeError, IndexError) as error:
+            raise RunError(f"The checkpoint is incomplete: {error!r}. Start the run anew with --overwrite.") from error
+
+    @classmethod
+    def _unpacked(cls, state: dict[str, Any], device: torch.device) -> "Course":
+        field = GridField(*(_unpack(state[name], device) for name in ("sdf", "albedo", "sheen")))
+        course = cls(state["cube_from_world"].numpy(), field)
+        for name in ("level", "level_step", "step", "seconds", "psnr", "silhouette_iou"):
+            setattr(course, name, state[name])
+        if "optimiser" in state:
+            course.optimiser = StepState(**{key: _unpack(grid, device) for key, grid in state["optimiser"].items()})
+            grids = _waiting(field)
+            for name, packed in state["waiting"].items():
+                grids[name].copy_(_unpack(packed, device))
+        return course
+
+
+def _waiting(field: GridField) -> dict[str, Tensor]:
+    """Gradients and curvatures, of which those outside the band wait until it reaches them."""
+    gradients = {f"{name}.grad": parameter.grad for name, parameter in field.named_parameters()}
+    curvatures = {name: getattr(field, name) for name in ("sdf_curvature", "albedo_curvature", "sheen_curvature")}
+    return {name: grid for name, grid in {**gradients, **curvatures}.items() if grid is not None}
+
+
+def _pack(grid: Tensor, untouched: float) -> dict[str, Any] | Tensor:
+    """A grid (n, n, n) or (n, n, n, c) as the vertices where any channel differs from `untouched`, on the CPU."""
+    grid = grid.detach()
+    channels = grid.reshape(grid.shape[0] ** 3, -1).unbind(1)
+    touched = channels[0] != untouched
+    for channel in channels[1:]:
+        touched |= channel != untouched
+    places = touched.nonzero().squeeze(1)
+    if len(places) > _DENSE_SHARE * len(touched):
+        return grid.to("cpu", copy=True)
+    values = grid.reshape(len(touched), -1)[places]
+    return {"shape": list(grid.shape), "untouched": untouched, "places": places.int().cpu(), "values": values.cpu()}
+
+
+def _unpack(packed: dict[str, Any] | Tensor, device: torch.device) -> Tensor:
+    """The inverse of `_pack`."""
+    if isinstance(packed, Tensor):
+        return packed.to(device)
+    grid = torch.full(packed["shape"], packed["untouched"], dtype=packed["values"].dtype)
+    grid.reshape(grid.shape[0] ** 3, -1)[packed["places"].long()] = packed["values"]
+    return grid.to(device)
