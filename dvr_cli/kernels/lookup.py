@@ -165,14 +165,14 @@ def scatter_kernel(
 def grid_value(grid: Float[Tensor, "n n n"], points: Float[Tensor, "p 3"]) -> Float[Tensor, "p"]:
     """Trilinear values, without gradient."""
     out = torch.empty(len(points), device=grid.device)
-    launch(value_kernel, len(points), [grid, grid.shape[0], points, out], grid.device)
+    launch(value_kernel, len(points), [grid.reshape(-1), grid.shape[0], points, out], grid.device)
     return out
 
 
 def grid_gradient(grid: Float[Tensor, "n n n"], points: Float[Tensor, "p 3"]) -> Float[Tensor, "p 3"]:
     """Central differences over one voxel to either side, without gradient."""
     out = torch.empty(len(points), 3, device=grid.device)
-    launch(gradient_kernel, len(points), [grid, grid.shape[0], points, out], grid.device)
+    launch(gradient_kernel, len(points), [grid.reshape(-1), grid.shape[0], points, out], grid.device)
     return out
 
 

@@ -39,7 +39,7 @@ def march_kernel(
     hit_t = float(0.0)
     hit = int(0)
     nearest_t = float(interval[0])
-    nearest_value = float(1.0e9)
+    nearest_value = float(wp.inf)
     outside_t = float(0.0)
     outside_value = float(-1.0)
     while t < interval[1] and hit == 0:
@@ -80,6 +80,6 @@ def march(
     rays = len(origins)
     t, nearest_t, nearest_value = (torch.empty(rays, device=sdf.device) for _ in range(3))
     hit = torch.empty(rays, dtype=torch.uint8, device=sdf.device)
-    inputs = [sdf, sdf.shape[0], origins, directions, t, hit, nearest_t, nearest_value]
+    inputs = [sdf.reshape(-1), sdf.shape[0], origins, directions, t, hit, nearest_t, nearest_value]
     launch(march_kernel, rays, inputs, sdf.device)
     return t, hit.bool(), nearest_t, nearest_value
