@@ -22,7 +22,7 @@ from dvr_cli.kernels.views import ViewArrays
 class DepthMaps:
     """Confirmed coarse distances of all views, flat; 0 where unknown."""
 
-    t_map: Float[Tensor, "m"]
+    t_map: Float[Tensor, "map_pixels"]
     starts: Int[Tensor, "v"]
     step: int
 
@@ -85,9 +85,7 @@ def coarse_depth(
     return DepthMaps(confirmed, starts, step)
 
 
-def carve(
-    stack: ViewArrays, hull: Float[Tensor, "n n n"], depth: DepthMaps, start: Start
-) -> Bool[np.ndarray, "n n n"]:
+def carve(stack: ViewArrays, hull: Float[Tensor, "n n n"], depth: DepthMaps, start: Start) -> Bool[np.ndarray, "n n n"]:
     """The hull less what views agree is free, every mask ray keeping something; True inside."""
     margin = start.margin * 2.0 / hull.shape[0]
     free, support = hull_kernels.vote(stack, hull, depth.starts, depth.step, depth.t_map, margin)

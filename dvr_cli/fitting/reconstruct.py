@@ -21,8 +21,9 @@ from dvr_cli.fitting.course import Course
 from dvr_cli.fitting.devices import kernels_loading, resolve_device, torch_threads
 from dvr_cli.fitting.events import Message, StepReport
 from dvr_cli.fitting.levels import Watch, run_level
+from dvr_cli.fitting.preview import write_preview
 from dvr_cli.fitting.run_folder import RunFolder
-from dvr_cli.fitting.working_cube import WorkingCube, cube_hull, working_cube
+from dvr_cli.fitting.working_cube import WorkingCube, cube_hull, in_cube, working_cube
 from dvr_cli.kernels import launch
 from dvr_cli.kernels.views import ViewArrays, stack_views
 from dvr_cli.scenes.checks import check_hull
@@ -122,17 +123,17 @@ def _fit(
     if course is None:
         stack = stack_views(views, scene.unit_from_world, settings.start.image_divisor, device)
         cube = working_cube(stack, scene.unit_from_world)
-        stack = stack_views(views, cube.cube_from_world, settings.start.image_divisor, device)
-        course = Course(cube.cube_from_world, first_field(stack, cube, settings))
+        course = Course(cube.cube_from_world, first_field(in_cube(stack, cube), cube, settings))
         watch.save(course)
     stacks = _stacks(views, course, settings, device)
     del views
     while course.level < len(settings.levels):
-        if watch.should_stop() or not run_level(course, stacks[course.level], settings, watch):
+        stack, stacks[course.level] = stacks[course.level], None
+        if watch.should_stop() or not run_level(course, stack, settings, watch):
             return course, False
-        stacks[course.level] = None
         course.level, course.level_step, course.optimiser = course.level + 1, 0, None
         watch.save(course)
+        write_preview(watch.run.preview_path(f"level_{course.level}"), course.field, stack)
     return course, True
 
 

@@ -1,0 +1,94 @@
+"""Reconstructions of tiny scenes on disk, in about a second each."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from dvr_cli.config import Level, Settings, Start
+from dvr_cli.fitting.events import Message, StepReport
+from dvr_cli.fitting.reconstruct import ReconstructionSummary, load_field, reconstruct
+from dvr_cli.fitting.run_folder import RunFolder
+from dvr_cli.fitting.scene_description import describe_scene, read_described_scene
+from dvr_cli.scenes.synthetic import synthetic_scene, write_scene
+from dvr_cli.scenes.synthetic_shapes import Shape
+from dvr_cli.scenes.views import Scene
+from dvr_cli.surfaces.extraction import extract, to_world
+from dvr_cli.surfaces.from_field import extract_field
+from dvr_cli.surfaces.mesh import Mesh
+
+TINY = Settings(
+    preset="fast",
+    levels=(
+        Level(voxels=24, image_divisor=2, steps=15, patch_radius=2),
+        Level(voxels=40, image_divisor=1, steps=25, patch_radius=2),
+    ),
+    start=Start(voxels=32, image_divisor=2, planes=48, pixel_step=1),
+    rays_per_step=2048,
+    device="cpu",
+    threads=1,
+)
+
+
+def write_tiny_scene(folder: Path, shape: Shape, views: int = 10, image_size: int = 96) -> Scene:
+    """Write photographs of a shape and read them back as a scene with masks."""
+    made, photographs, _ = synthetic_scene(shape, views=views, image_size=image_size)
+    write_scene(folder, photographs, made.world_from_unit)
+    return read_described_scene(folder, {"masks": True})
+
+
+class Observer:
+    """Remembers what a reconstruction reports, and asks it to stop once it has reported `stop_at` steps."""
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        self.stop_at = stop_at
+        self.messages: list[str] = []
+        self.steps: list[StepReport] = []
+
+    def report(self, event: StepReport | Message) -> None:
+        if isinstance(event, Message):
+            self.messages.append(event.text)
+        else:
+            self.steps.append(event)
+
+    def should_stop(self) -> bool:
+        return self.stop_at is not None and bool(self.steps) and self.steps[-1].step >= self.stop_at
+
+
+def fit(
+    scene: Scene,
+    path: Path,
+    settings: Settings = TINY,
+    observer: Observer | None = None,
+    resume: bool = False,
+    should_stop: Callable[[], bool] | None = None,
+) -> ReconstructionSummary:
+    """`reconstruct` into the folder `path`."""
+    observer = observer or Observer()
+    with RunFolder.create(path, settings, describe_scene(scene, {"masks": True}), resume) as run:
+        return reconstruct(scene, settings, run, observer.report, should_stop or observer.should_stop)
+
+
+def parameters_of(path: Path) -> dict[str, np.ndarray]:
+    """All numbers of a run's field."""
+    field, _ = load_field(RunFolder.open(path))
+    return {name: parameter.detach().numpy() for name, parameter in field.named_parameters()}
+
+
+def assert_same_field(first: Path, second: Path) -> None:
+    """The fields of two runs are equal, bit by bit."""
+    one, other = parameters_of(first), parameters_of(second)
+    for name in one:
+        np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+
+
+def mesh_of(path: Path) -> Mesh:
+    """The surface of a run in world units."""
+    field, world_from_unit = load_field(RunFolder.open(path))
+    return to_world(extract_field(field), world_from_unit)
+
+
+def exact_mesh(shape: Shape, scene: Scene) -> Mesh:
+    """The exact surface in world units."""
+    mesh = extract(shape.value, shape.gradient, lambda points, _: shape.colour(points), resolution=96)
+    return to_world(mesh, scene.world_from_unit)
