@@ -2,8 +2,8 @@
 
     python scripts/compile_kernels.py [ARCHITECTURE ...]        default: 80 90
 
-Finds the modules in `dvr_cli.kernels` that define kernels, compiles each into a temporary folder and prints one line per
-module; exits with 1 if one fails.
+Finds the modules in `dvr_cli.kernels` that define kernels, compiles each into a temporary folder and prints one line
+per module; exits with 1 if one fails.
 """
 
 import importlib

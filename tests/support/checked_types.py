@@ -13,7 +13,7 @@ checked = beartype(conf=BeartypeConf(is_pep484_tower=True, hint_overrides=Frozen
 
 
 def leave_kernels_alone() -> None:
-    """Let the import hook pass over `@wp.kernel` and `@wp.func`, as over `@no_type_check`: Warp compiles their source."""
+    """Let the import hook pass over `@wp.kernel` and `@wp.func` like `@no_type_check`: Warp compiles their source."""
     is_marked = _import_hook._is_no_type_check
 
     def is_unchecked(decorator: ast.AST) -> bool:
