@@ -60,6 +60,9 @@ class Losses(Part):
     """Free space and occupancy: squared distance, in voxels, by which a ray is on the wrong side of the surface."""
     margin: float = Field(default=0.5, ge=0)
     sparse_depth: float = Field(default=1.0, ge=0)
+    """Points on the surface, and along the rays that see them: robust distances in voxels, per point drawn."""
+    depth: float = Field(default=1.0, ge=0)
+    """Dense depth maps: robust distance along the ray in voxels, per pixel drawn."""
 
 
 class Photometric(Part):

@@ -10,6 +10,7 @@ import torch
 from dvr_cli.config import Settings
 from dvr_cli.fitting import initial
 from dvr_cli.fitting.course import Course
+from dvr_cli.fitting.depth_terms import DepthTargets, accumulate_depth
 from dvr_cli.fitting.events import Message, StepReport
 from dvr_cli.fitting.meter import Meter
 from dvr_cli.fitting.pixels import pixel_pool
@@ -60,7 +61,7 @@ def enter_level(course: Course, settings: Settings) -> StepState:
     return course.optimiser
 
 
-def run_level(course: Course, stack: ViewArrays, settings: Settings, watch: Watch) -> bool:
+def run_level(course: Course, stack: ViewArrays, depth: DepthTargets, settings: Settings, watch: Watch) -> bool:
     """Take the steps of the course's level; True when the level has come to its end, False when it was stopped."""
     level = settings.levels[course.level]
     state = enter_level(course, settings)
@@ -71,6 +72,7 @@ def run_level(course: Course, stack: ViewArrays, settings: Settings, watch: Watc
     while course.level_step < planned:
         generator = step_generator(settings.seed, course.level, course.level_step)
         meter.add(accumulate(course.field, stack, pool, neighbours, settings, level.patch_radius, generator))
+        meter.add(accumulate_depth(course.field, stack, depth, settings.losses, generator))
         update(course.field, state, settings, course.level_step / planned, course.level_step)
         course.level_step += 1
         course.step += 1

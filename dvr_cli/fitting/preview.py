@@ -61,7 +61,8 @@ def render_view(
     parts = [_render(field, stack, v, p) for v, p in zip(views.split(_CHUNK), pixels.split(_CHUNK), strict=True)]
     colours, shades = (torch.cat(images) for images in zip(*parts, strict=True))
     shape = (*x.shape, 3)
-    return tuple(image.cpu().numpy().reshape(shape) for image in (photograph, colours, shades))
+    images = [image.cpu().numpy().reshape(shape) for image in (photograph, colours, shades)]
+    return images[0], images[1], images[2]
 
 
 @torch.no_grad()

@@ -11,19 +11,20 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy import ndimage
 
 from dvr_cli.config import Settings
 from dvr_cli.errors import RunError
 from dvr_cli.fields.grid import GridField
-from dvr_cli.fitting import initial
 from dvr_cli.fitting.course import Course
+from dvr_cli.fitting.depth_targets import SparseTargets, dense_targets, sparse_targets
+from dvr_cli.fitting.depth_terms import DepthTargets
 from dvr_cli.fitting.devices import kernels_loading, resolve_device, torch_threads
 from dvr_cli.fitting.events import Message, StepReport
+from dvr_cli.fitting.first_field import first_field
 from dvr_cli.fitting.levels import Watch, run_level
 from dvr_cli.fitting.preview import write_preview
 from dvr_cli.fitting.run_folder import RunFolder
-from dvr_cli.fitting.working_cube import WorkingCube, cube_hull, in_cube, working_cube
+from dvr_cli.fitting.working_cube import in_cube, working_cube
 from dvr_cli.kernels import launch
 from dvr_cli.kernels.views import ViewArrays, stack_views
 from dvr_cli.scenes.checks import check_hull
@@ -121,15 +122,13 @@ def _fit(
     views = _load(scene, settings, watch)
     wait_for_kernels()
     if course is None:
-        stack = stack_views(views, scene.unit_from_world, settings.start.image_divisor, device)
-        cube = working_cube(stack, scene.unit_from_world)
-        course = Course(cube.cube_from_world, first_field(in_cube(stack, cube), cube, settings))
+        course = _start(scene, views, settings, watch, device)
         watch.save(course)
-    stacks = _stacks(views, course, settings, device)
+    inputs = _level_inputs(views, _sparse(scene, views, course.cube_from_world, device), course, settings, device)
     del views
     while course.level < len(settings.levels):
-        stack, stacks[course.level] = stacks[course.level], None
-        if watch.should_stop() or not run_level(course, stack, settings, watch):
+        stack, depth = inputs.pop(course.level)
+        if watch.should_stop() or not run_level(course, stack, depth, settings, watch):
             return course, False
         course.level, course.level_step, course.optimiser = course.level + 1, 0, None
         watch.save(course)
@@ -148,27 +147,42 @@ def _load(scene: Scene, settings: Settings, watch: Watch) -> list[LoadedView]:
     return views
 
 
-def _stacks(
-    views: list[LoadedView], course: Course, settings: Settings, device: torch.device
-) -> list[ViewArrays | None]:
-    """For each level still to come the photographs at its scale; levels of one scale share them."""
-    by_divisor: dict[int, ViewArrays] = {}
-    stacks: list[ViewArrays | None] = []
-    for index, level in enumerate(settings.levels):
-        if index >= course.level and level.image_divisor not in by_divisor:
-            divisor = level.image_divisor
-            by_divisor[divisor] = stack_views(views, course.cube_from_world, divisor, device)
-        stacks.append(by_divisor.get(level.image_divisor))
-    return stacks
+def _start(scene: Scene, views: list[LoadedView], settings: Settings, watch: Watch, device: torch.device) -> Course:
+    """The course before the first step."""
+    divisor = settings.start.image_divisor
+    stack = stack_views(views, scene.unit_from_world, divisor, device)
+    cube = working_cube(stack, scene.unit_from_world)
+    stack = in_cube(stack, cube)
+    sparse = _sparse(scene, views, cube.cube_from_world, device)
+    if sparse is not None and scene.sparse_depth is not None:
+        watch.report(Message(_say_used(len(sparse.points), len(scene.sparse_depth.points))))
+    dense = dense_targets(views, stack, divisor, cube.cube_from_world)
+    return Course(cube.cube_from_world, first_field(stack, cube, settings.start, sparse, dense))
 
 
-def first_field(stack: ViewArrays, cube: WorkingCube, settings: Settings) -> GridField:
-    """The hull in the cube, carved where views agree that space is free, as a smooth distance field."""
-    start, device = settings.start, stack.gray.device
-    hull = torch.as_tensor(initial.signed_distance(cube_hull(stack, cube, start.voxels))).to(device)
-    sdf = hull.cpu().numpy()
-    if start.carve and stack.count > 2:
-        depth = initial.coarse_depth(stack, hull, initial.neighbour_views(stack, 8), start)
-        sdf = initial.signed_distance(initial.carve(stack, hull, depth, start))
-    # The distance to a set of vertices has steps of one voxel; this rounds them.
-    return GridField(torch.as_tensor(ndimage.gaussian_filter(sdf, 1.0)).to(device))
+def _sparse(
+    scene: Scene, views: list[LoadedView], cube_from_world: Float[np.ndarray, "4 4"], device: torch.device
+) -> SparseTargets | None:
+    return None if scene.sparse_depth is None else sparse_targets(scene.sparse_depth, views, cube_from_world, device)
+
+
+def _say_used(used: int, found: int) -> str:
+    if used == 0:
+        return f"None of the {found} sparse points lies on the object; check that they are in the scene's world units."
+    return f"Sparse depth: {used} of {found} points are used; the others are off the object, stand alone or are many."
+
+
+def _level_inputs(
+    views: list[LoadedView], sparse: SparseTargets | None, course: Course, settings: Settings, device: torch.device
+) -> dict[int, tuple[ViewArrays, DepthTargets]]:
+    """For each level still to come the photographs and the depth at its scale; levels of one scale share them."""
+    by_divisor: dict[int, tuple[ViewArrays, DepthTargets]] = {}
+    inputs = {}
+    for index, level in list(enumerate(settings.levels))[course.level :]:
+        divisor = level.image_divisor
+        if divisor not in by_divisor:
+            stack = stack_views(views, course.cube_from_world, divisor, device)
+            dense = dense_targets(views, stack, divisor, course.cube_from_world)
+            by_divisor[divisor] = stack, DepthTargets(sparse, dense)
+        inputs[index] = by_divisor[divisor]
+    return inputs

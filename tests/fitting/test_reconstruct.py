@@ -1,6 +1,7 @@
 """Laws of the whole reconstruction: it finds the surface, says how it goes, and leaves a run that can be read."""
 
 import math
+from dataclasses import replace
 
 import imageio.v3 as imageio
 import numpy as np
@@ -11,6 +12,7 @@ from dvr_cli.errors import DeviceError, RunError, SceneError
 from dvr_cli.fitting.devices import resolve_device
 from dvr_cli.fitting.reconstruct import load_field
 from dvr_cli.fitting.run_folder import RunFolder
+from dvr_cli.surfaces.cleaning import is_watertight
 from tests.fitting.tiny_runs import TINY, Observer, exact_mesh, fit, mesh_of, write_tiny_scene
 
 
@@ -64,6 +66,23 @@ def test_every_level_leaves_a_picture(ball_run):
         photograph, colours, shape = np.split(picture.astype(float), 3, axis=1)
         assert np.abs(photograph - colours).mean() < 0.25 * np.abs(photograph - photograph.mean()).mean() + 20
         assert shape.std() > 20
+
+
+def test_one_view_gives_a_surface_with_its_silhouette(ball, tmp_path):
+    scene = replace(ball[0], views=ball[0].views[:1])
+    summary = fit(scene, tmp_path / "run")
+    assert summary.finished and summary.silhouette_iou > 0.9
+    assert len(mesh_of(tmp_path / "run").faces) > 100
+
+
+def test_scene_without_masks_starts_from_the_region_of_interest(ball, tmp_path):
+    """A few steps cannot make the object of it, but what is there is a closed surface within the cube."""
+    views = tuple(replace(view, mask_path=None) for view in ball[0].views)
+    scene = replace(ball[0], views=views)
+    assert fit(scene, tmp_path / "run").finished
+    mesh = mesh_of(tmp_path / "run")
+    in_unit = mesh.vertices @ scene.unit_from_world[:3, :3].T + scene.unit_from_world[:3, 3]
+    assert is_watertight(mesh) and 0.5 < np.abs(in_unit).max() < 1.1
 
 
 def test_unknown_device_is_named_with_those_that_exist(ball, tmp_path):

@@ -1,0 +1,49 @@
+"""The field before the first step: the visual hull in the working cube, carved where depth says that space is free.
+
+Depth comes from comparing photographs (`initial.coarse_depth`), from sparse points and from dense maps, whatever there
+is; `initial.carve` lets it vote and gives silhouettes a veto.
+"""
+
+import torch
+from jaxtyping import Float
+from scipy import ndimage
+from torch import Tensor
+
+from dvr_cli.config import Start
+from dvr_cli.fields.grid import GridField
+from dvr_cli.fitting import initial
+from dvr_cli.fitting.depth_targets import SparseTargets, empty_maps, with_known_depth
+from dvr_cli.fitting.working_cube import WorkingCube, cube_hull
+from dvr_cli.kernels.views import ViewArrays
+
+NEIGHBOURS = 8
+"""Views whose depth may confirm a depth."""
+FEWEST_VIEWS = 3
+"""A coarse depth is the best of a pair of comparisons, so it needs two other views."""
+
+
+def first_field(
+    stack: ViewArrays,
+    cube: WorkingCube,
+    start: Start,
+    sparse: SparseTargets | None = None,
+    dense: Float[Tensor, "pixels"] | None = None,
+) -> GridField:
+    """A smooth distance field around the carved hull of views stacked in the cube; SceneError if the hull is empty.
+
+    `dense` are distances along the rays of the stack's pixels, 0 where unknown.
+    """
+    device = stack.gray.device
+    sdf = initial.signed_distance(cube_hull(stack, cube, start.voxels))
+    hull = torch.as_tensor(sdf).to(device)
+    compare = start.carve and stack.count >= FEWEST_VIEWS
+    votes = dense is not None or (sparse is not None and len(sparse.pair_points) > 0)
+    if compare or votes:
+        if compare:
+            depth = initial.coarse_depth(stack, hull, initial.neighbour_views(stack, NEIGHBOURS), start)
+        else:
+            depth = empty_maps(stack, start.pixel_step)
+        depth = with_known_depth(depth, stack, sparse, dense)
+        sdf = initial.signed_distance(initial.carve(stack, hull, depth, start))
+    # The distance to a set of vertices has steps of one voxel; this rounds them.
+    return GridField(torch.as_tensor(ndimage.gaussian_filter(sdf, 1.0)).to(device))
