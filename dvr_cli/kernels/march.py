@@ -16,6 +16,7 @@ from dvr_cli.kernels.launch import launch
 wp.set_module_options({"enable_backward": False})
 
 SECANT_STEPS = wp.constant(6)
+MISSED = wp.constant(float("inf"))
 
 
 @wp.kernel
@@ -39,7 +40,7 @@ def march_kernel(
     hit_t = float(0.0)
     hit = int(0)
     nearest_t = float(interval[0])
-    nearest_value = float(wp.inf)
+    nearest_value = float(MISSED)
     outside_t = float(0.0)
     outside_value = float(-1.0)
     while t < interval[1] and hit == 0:
