@@ -15,8 +15,11 @@ from dvr_cli.fields.grid import GridField
 from dvr_cli.fitting.pixels import PixelPool
 from dvr_cli.kernels import band as band_kernels
 from dvr_cli.kernels.views import ViewArrays
-from dvr_cli.rendering.photometric import photometric_loss
-from dvr_cli.rendering.surface import first_hit, surface_at
+from dvr_cli.rendering.photometric import photometric_loss, surface_bends
+from dvr_cli.rendering.surface import Surface, first_hit, surface_at
+import os
+TRUST=float(os.environ.get('TRUST','0'))
+BEND=float(os.environ.get('BEND','1.5'))
 
 
 @dataclass
@@ -79,18 +82,22 @@ def accumulate(
     grey_error = error.detach()[chosen].mean(dim=1)
     noise = (photometric.noise**2 + photometric.doubt**2 * grey_error.square()).sqrt()
     sources = choose_sources(neighbours, views, photometric.sources, generator)
+    picked = Surface(surface.t[chosen], surface.points[chosen], surface.normals[chosen], surface.slope[chosen])
+    pixels = ray_pixels[on_surface][chosen]
+    bends = surface_bends(field, stack, views, pixels, picked, d[chosen], BEND * field.voxel)
     ncc_loss, ncc_curvature = photometric_loss(
-        stack, views, ray_pixels[on_surface][chosen], d[chosen], surface.t[chosen], surface.normals[chosen], sources,
+        stack, views, pixels, d[chosen], picked.t, picked.normals, bends, sources,
         keep=photometric.keep, radius=patch_radius, noise=noise,
     )  # fmt: skip
     compared = ncc_curvature > 0
+    trust = 0.5 / (ncc_loss.detach() + TRUST) if TRUST > 0 else torch.ones_like(ncc_curvature)
     report["photometric"] = ncc_loss.detach().sum() / compared.sum().clamp(min=1)
     field.add_curvature(
-        surface.points.detach()[chosen], weights.photometric * ncc_curvature / surface.slope[chosen] ** 2
+        surface.points.detach()[chosen], weights.photometric * trust * ncc_curvature / surface.slope[chosen] ** 2
     )
 
     silhouette_loss = _silhouettes(field, origins, directions, hits, is_object, weights.silhouette, settings.losses.margin)
-    total = weights.photometric * ncc_loss.sum() + rgb_loss + silhouette_loss
+    total = weights.photometric * (trust * ncc_loss).sum() + rgb_loss + silhouette_loss
     total.backward()
     return report
 
@@ -129,6 +136,5 @@ def update(field: GridField, state: StepState, settings: Settings, share: float,
         )
         if step % o.band_every == 0:
             smoothing = o.smoothing * (o.final_smoothing / o.smoothing) ** share
-            band_kernels.smooth(state.band, field.sdf, smoothing, o.redistancing)
-            band_kernels.smooth(state.band, field.sdf, -smoothing, 0.0)
+            band_kernels.smooth_and_redistance(state.band, field.sdf, smoothing, o.redistancing)
             state.band = band_kernels.find_band(field.sdf, o.band * field.voxel)

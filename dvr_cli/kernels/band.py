@@ -13,6 +13,9 @@ from dvr_cli.kernels.launch import launch
 
 wp.set_module_options({"enable_backward": False})
 
+TOO_STEEP = wp.constant(1.25)
+TOO_FLAT = wp.constant(0.8)
+
 
 @wp.kernel
 def newton_kernel(
@@ -93,13 +96,21 @@ def smooth_kernel(
     if redistancing > 0.0:
         crosses = c * x0 < 0.0 or c * x1 < 0.0 or c * y0 < 0.0 or c * y1 < 0.0 or c * z0 < 0.0 or c * z1 < 0.0
         if crosses:
-            # Next to the surface an upwind step would move the zero level (Russo and Smereka, 2000): only the
-            # steepness is mended, c / |grad c| being the distance that the neighbours imply.
-            gx = 0.5 * (x1 - x0)
-            gy = 0.5 * (y1 - y0)
-            gz = 0.5 * (z1 - z0)
+            # An upwind step would move the zero level (Russo and Smereka, 2000); so would mending small errors of the
+            # steepness, pass after pass. Only what is clearly too steep by central differences, or too flat even by the
+            # steepest differences (central ones are blind to alternating errors), is brought nearer to slope one.
+            gx = 0.5 * wp.abs(x1 - x0)
+            gy = 0.5 * wp.abs(y1 - y0)
+            gz = 0.5 * wp.abs(z1 - z0)
+            mx = wp.max(gx, wp.max(wp.abs(x1 - c), wp.abs(x0 - c)))
+            my = wp.max(gy, wp.max(wp.abs(y1 - c), wp.abs(y0 - c)))
+            mz = wp.max(gz, wp.max(wp.abs(z1 - c), wp.abs(z0 - c)))
             steepness = wp.sqrt(gx * gx + gy * gy + gz * gz) / voxel
-            value += redistancing * (c / wp.clamp(steepness, 0.5, 2.0) - c)
+            steepest = wp.sqrt(mx * mx + my * my + mz * mz) / voxel
+            if steepness > TOO_STEEP:
+                value += redistancing * (c / wp.min(steepness, 2.0) - c)
+            elif steepest < TOO_FLAT:
+                value += redistancing * (c / wp.max(steepest, 0.5) - c)
         else:
             # Godunov's upwind slopes: only neighbours nearer to the surface count.
             sign = float(1.0)
@@ -175,3 +186,15 @@ def smooth(band: Int[Tensor, "b"], sdf: Float[Tensor, "n n n"], smoothing: float
     flat = sdf.detach().reshape(-1)
     launch(smooth_kernel, len(band), [band, flat, sdf.shape[0], smoothing, redistancing, out], sdf.device, least=4096)
     launch(write_back_kernel, len(band), [band, out, flat], sdf.device, least=4096)
+
+
+def smooth_and_redistance(
+    band: Int[Tensor, "b"], sdf: Float[Tensor, "n n n"], smoothing: float, redistancing: float
+) -> None:
+    """Smoothing that does not shrink (there and back: Taubin, 1995) and a step of redistancing, in place.
+
+    Redistancing goes with the way back. After the way there it would go through the way back itself, which multiplies
+    alternating errors by 1 + 2 `smoothing`: together more than one, so that they grow.
+    """
+    smooth(band, sdf, smoothing, 0.0)
+    smooth(band, sdf, -smoothing, redistancing)

@@ -138,7 +138,7 @@ def sweep_kernel(
                         homography = wp.outer(forward * (origin - centres[source]), plane) + turn * (t * facing)
                         found = compare_patch(
                             gray, start, width, pixel, radius, mean, norm, noise,
-                            starts[source], heights[source], widths[source], homography, turn * facing, plane,
+                            starts[source], heights[source], widths[source], homography, turn * facing, plane, wp.vec2(0.0, 0.0),
                         )  # fmt: skip
                         if found[0] < one:
                             two = one
@@ -150,14 +150,14 @@ def sweep_kernel(
                     after_best = loss
                     fresh = 0
                 if loss < best:
-                    if t - best_t > 3.0 * dt:
+                    if t - best_t > 2.5 * dt:
                         runner_up = best
                     before_best = last
                     best = loss
                     best_t = t
                     fresh = 1
                     after_best = 9.0
-                elif loss < runner_up and t - best_t > 3.0 * dt:
+                elif loss < runner_up and t - best_t > 2.5 * dt:
                     runner_up = loss
             last = loss
             t += dt
@@ -329,7 +329,7 @@ def confirm(
     pixel_views: Int[Tensor, "p"],
     pixels: Int[Tensor, "p 2"],
     t: Float[Tensor, "p"],
-    t_map: Float[Tensor, "m"],
+    t_map: Float[Tensor, "map_pixels"],
     tolerance: float,
 ) -> Int[Tensor, "p"]:
     """How many neighbouring views' depth maps agree with each depth within a distance."""
@@ -346,7 +346,7 @@ def vote(
     hull: Float[Tensor, "n n n"],
     map_starts: Int[Tensor, "v"],
     step: int,
-    t_map: Float[Tensor, "m"],
+    t_map: Float[Tensor, "map_pixels"],
     margin: float,
 ) -> tuple[Float[Tensor, "n n n"], Float[Tensor, "n n n"]]:
     """(free, support): views whose depth lies behind each hull vertex by more than `margin`, and at or just before it."""

@@ -51,6 +51,8 @@ def as_warp(value: object) -> object:
         return wp.from_torch(tensor, dtype=wp.mat33)
     if tensor.dtype == torch.float32 and tensor.ndim == 2 and tensor.shape[1] == 3:
         return wp.from_torch(tensor, dtype=wp.vec3)
+    if tensor.dtype == torch.float32 and tensor.ndim == 2 and tensor.shape[1] == 2:
+        return wp.from_torch(tensor, dtype=wp.vec2)
     return wp.from_torch(tensor.reshape(-1) if tensor.dtype == torch.float32 else tensor)
 
 

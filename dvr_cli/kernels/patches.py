@@ -49,6 +49,7 @@ def compare_patch(
     homography: wp.mat33,
     slope: wp.mat33,
     plane: wp.vec3,
+    bend: wp.vec2,
 ):
     """(loss, d loss / dt, curvature) against one source view; loss 9 where the patch leaves the image."""
     taps = (2 * radius + 1) * (2 * radius + 1)
@@ -70,11 +71,15 @@ def compare_patch(
         iz = 1.0 / q[2]
         px = q[0] * iz
         py = q[1] * iz
-        sx = px - 0.5
-        sy = py - 0.5
+        dq = slope * p
+        du = (dq[0] - px * dq[2]) * iz
+        dv = (dq[1] - py * dq[2]) * iz
+        # The surface lies behind the plane by a quadratic in the offset: slide along the tap's ray to it.
+        behind = bend[0] * float(offset[0] * offset[0]) + bend[1] * float(offset[1] * offset[1])
+        sx = px + du * behind - 0.5
+        sy = py + dv * behind - 0.5
         front = facing < 0.0 and q[2] < 0.0
         if front and sx >= 0.0 and sy >= 0.0 and sx < float(source_width - 1) and sy < float(source_height - 1):
-            dq = slope * p
             ix = int(sx)
             iy = int(sy)
             fx = sx - float(ix)
@@ -88,7 +93,7 @@ def compare_patch(
             bottom = g01 + (g11 - g01) * fx
             gx = (g10 - g00) * (1.0 - fy) + (g11 - g01) * fy
             s = top + (bottom - top) * fy - reference_mean
-            d = (gx * (dq[0] - px * dq[2]) + (bottom - top) * (dq[1] - py * dq[2])) * iz
+            d = gx * du + (bottom - top) * dv
             r = gray[reference_start + y * reference_width + x] - reference_mean
             sum_s += s
             sum_d += d
@@ -133,6 +138,7 @@ def patch_kernel(
     directions: wp.array(dtype=wp.vec3),
     t: wp.array(dtype=wp.float32),
     normals: wp.array(dtype=wp.vec3),
+    bends: wp.array(dtype=wp.vec2),
     sources: wp.array(dtype=wp.int32),
     sources_per_ray: int,
     keep: int,
@@ -194,7 +200,7 @@ def patch_kernel(
                             homography = wp.outer(shift, plane) + turn * (t[ray] * facing)
                             found = compare_patch(
                                 gray, start, width, pixel, radius, mean, norm, noise,
-                                starts[source], hs, ws, homography, turn * facing, plane,
+                                starts[source], hs, ws, homography, turn * facing, plane, bends[ray],
                             )  # fmt: skip
                             if found[0] < first_best[0]:
                                 second_best = first_best
@@ -216,6 +222,7 @@ def patch_ncc(
     directions: Float[Tensor, "r 3"],
     t: Float[Tensor, "r"],
     normals: Float[Tensor, "r 3"],
+    bends: Float[Tensor, "r 2"],
     sources: Int[Tensor, "r s"],
     *,
     keep: int,
@@ -224,7 +231,8 @@ def patch_ncc(
 ) -> tuple[Float[Tensor, "r"], Float[Tensor, "r"], Float[Tensor, "r"]]:
     """Loss 1 - NCC, its slope d/dt and its Gauss-Newton curvature for each ray; zeros where nothing can be compared.
 
-    `ray_pixels` are whole (x, y); `normals` unit; `sources` view indices, -1 for none; `keep` the best 1 or 2 sources
+    `ray_pixels` are whole (x, y); `normals` unit; `bends` how far (in t) the surface lies behind the tangent plane per squared
+    pixel along x and y; `sources` view indices, -1 for none; `keep` the best 1 or 2 sources
     count; `noise` the standard deviation of grey values that is not texture. No gradient (`rendering.photometric` has it).
     """
     rays = len(ray_views)
@@ -232,6 +240,6 @@ def patch_ncc(
     x, y = ray_pixels[:, 0].contiguous(), ray_pixels[:, 1].contiguous()
     cameras = [stack.starts, stack.heights, stack.widths, stack.intrinsics, stack.inverse_intrinsics]
     inputs = [stack.gray, stack.masks, *cameras, stack.rotations, stack.centres]
-    inputs += [ray_views, x, y, directions, t, normals, sources.reshape(-1), sources.shape[1], keep, radius, noise]
+    inputs += [ray_views, x, y, directions, t, normals, bends, sources.reshape(-1), sources.shape[1], keep, radius, noise]
     launch(patch_kernel, rays, [*inputs, loss, slope, curvature], t.device, least=64)
     return loss, slope, curvature

@@ -4,8 +4,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from dvr_cli.fields.protocol import Field
 from dvr_cli.kernels.patches import patch_ncc
 from dvr_cli.kernels.views import ViewArrays
+from dvr_cli.rendering.surface import Surface
 
 
 class _WithSlope(torch.autograd.Function):
@@ -28,6 +30,7 @@ def photometric_loss(
     directions: Float[Tensor, "h 3"],
     t: Float[Tensor, "h"],
     normals: Float[Tensor, "h 3"],
+    bends: Float[Tensor, "h 2"],
     sources: Int[Tensor, "h s"],
     *,
     keep: int,
@@ -39,6 +42,41 @@ def photometric_loss(
     Zero, with zero curvature, where no source view can be compared. See `kernels.patches` for the mathematics.
     """
     loss, slope, curvature = patch_ncc(
-        stack, ray_views, ray_pixels, directions, t.detach(), normals, sources, keep=keep, radius=radius, noise=noise
+        stack, ray_views, ray_pixels, directions, t.detach(), normals, bends, sources, keep=keep, radius=radius, noise=noise
     )
     return _WithSlope.apply(t, loss, slope), curvature
+
+
+def surface_bends(
+    field: Field,
+    stack: ViewArrays,
+    ray_views: Int[Tensor, "h"],
+    ray_pixels: Int[Tensor, "h 2"],
+    surface: Surface,
+    directions: Float[Tensor, "h 3"],
+    reach: float,
+) -> Float[Tensor, "h 2"]:
+    """How far, in t per squared pixel, the surface lies behind its tangent plane along a pixel's x and y.
+
+    A planar patch on a convex surface fits best a little inside it (0.04 % of the diagonal on a statue at 640 pixels), so
+    patches are bent by the field's second differences over `reach` (unit-space length) in the tangent plane.
+    """
+    origins = stack.centres[ray_views.long()]
+    points, normals, t = surface.points.detach(), surface.normals, surface.t.detach()
+    back = (stack.rotations.transpose(1, 2) @ stack.inverse_intrinsics)[ray_views.long()]
+    centre = torch.cat([ray_pixels.float() + 0.5, torch.ones_like(t)[:, None]], dim=1)
+    ray = torch.einsum("rij,rj->ri", back, centre)
+    depth_over_plane = ((points - origins) * normals).sum(dim=1)
+    bends = []
+    with torch.no_grad():
+        for axis in range(2):
+            # One pixel along the axis moves the plane point by `step`; stretch it to `reach`.
+            other = ray + back[:, :, axis]
+            step = origins + other * (depth_over_plane / (other * normals).sum(dim=1))[:, None] - points
+            length = step.norm(dim=1, keepdim=True).clamp(min=1e-9)
+            offset = step * (reach / length)
+            lift = 0.5 * (field.value(points + offset) + field.value(points - offset)) - field.value(points)
+            pixels_squared = (reach / length[:, 0]).square()
+            bends.append(lift.clamp(-0.5 * reach, 0.5 * reach) / pixels_squared)
+        behind = -(normals * directions).sum(dim=1).clamp(max=-0.15)
+        return torch.stack(bends, dim=1) / behind[:, None]

@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from dvr_cli.kernels.band import TOO_FLAT, TOO_STEEP
+
 
 def newton_step(
     band: Int[Tensor, "b"],
@@ -76,15 +78,20 @@ def smooth(
 def _towards_distance(here: Float[Tensor, "b"], pairs: Float[Tensor, "3 2 b"], voxel: float) -> Float[Tensor, "b"]:
     """The change of a whole step of redistancing.
 
-    Where a neighbour lies on the other side of the surface: to value / |gradient| by central differences, the gradient
-    between 1/2 and 2. Elsewhere: an Euler step, one voxel long, of sign(value) (1 - |gradient|), where the gradient
-    (Godunov's) is along each axis the steeper descent to a neighbour that is nearer to the surface.
+    Where a neighbour lies on the other side of the surface: to value / |gradient|, by central differences if they are
+    above `TOO_STEEP`, else by the steepest of central and one-sided differences if that is below `TOO_FLAT`, else none.
+    Elsewhere: an Euler step, one voxel long, of sign(value) (1 - |gradient|), where the gradient (Godunov's) is along
+    each axis the steeper descent to a neighbour that is nearer to the surface.
     """
     crosses = (here * pairs < 0).any(dim=1).any(dim=0)
-    steepness = ((pairs[:, 1] - pairs[:, 0]) / (2 * voxel)).norm(dim=0).clamp(0.5, 2)
+    central = (pairs[:, 1] - pairs[:, 0]).abs() / (2 * voxel)
+    steepness = central.norm(dim=0)
+    steepest = torch.maximum(central, (pairs - here).abs().amax(dim=1) / voxel).norm(dim=0)
+    slope = torch.where(steepness > TOO_STEEP, steepness.clamp(max=2), torch.ones_like(here))
+    slope = torch.where((steepness <= TOO_STEEP) & (steepest < TOO_FLAT), steepest.clamp(min=0.5), slope)
     sign = torch.where(here < 0, -1.0, 1.0).to(here.dtype)
     descent = ((sign * (here - pairs)).clamp(min=0) / voxel).amax(dim=1).norm(dim=0)
-    return torch.where(crosses, here / steepness - here, sign * (1 - descent) * voxel)
+    return torch.where(crosses, here / slope - here, sign * (1 - descent) * voxel)
 
 
 def _listed(band: Int[Tensor, "b"], grid: Tensor) -> Tensor:
