@@ -33,10 +33,10 @@ class Start(Part):
     voxels: int = Field(default=96, ge=16, le=256)
     image_divisor: Literal[1, 2, 4, 8] = 4
     carve: bool = True
-    pixel_step: int = Field(default=2, ge=1)
-    planes: int = Field(default=192, ge=8)
+    pixel_step: int = Field(default=3, ge=1)
+    planes: int = Field(default=128, ge=8)
     """Depth hypotheses along the cube's diagonal."""
-    sources: int = Field(default=4, ge=2)
+    sources: int = Field(default=3, ge=2)
     patch_radius: int = Field(default=2, ge=1)
     noise: float = Field(default=0.01, ge=0)
     least_score: float = Field(default=0.4, ge=0, le=1)
