@@ -91,7 +91,7 @@ def patch_seconds(stack: ViewArrays) -> dict[str, float]:
     normals = torch.nn.functional.normalize(origins + t[:, None] * directions, dim=1)
     sources = neighbour_views(stack, 4)[views.long()].contiguous()
     arguments = (stack, views, pixels, directions, t, normals, torch.zeros(len(t), 2), sources)
-    options = {"keep": 2, "radius": 3, "noise": torch.full_like(t, 0.01)}
+    options = {"keep": 2, "radius": 3, "noise": 0.01}
     works = {
         "kernel": lambda: patch_ncc(*arguments, **options),
         "twin": lambda: patch_twins.patch_ncc(*arguments, **options),

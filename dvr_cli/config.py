@@ -23,7 +23,7 @@ class Level(Part):
     image_divisor: Literal[1, 2, 4, 8]
     """Photographs are used at 1/divisor of the working size."""
     steps: int = Field(ge=1)
-    patch_radius: int = Field(default=3, ge=1, le=8)
+    patch_radius: int = Field(default=2, ge=1, le=8)
     """Half width of compared patches, pixels of the shrunk photographs."""
 
 
@@ -68,7 +68,7 @@ class Losses(Part):
 class Photometric(Part):
     """How patches are compared."""
 
-    share: float = Field(default=0.5, gt=0, le=1)
+    share: float = Field(default=1.0, gt=0, le=1)
     """Share of the rays on the surface that are compared with other views in a step."""
     neighbours: int = Field(default=8, ge=1)
     """Nearest views to choose from."""
@@ -76,10 +76,8 @@ class Photometric(Part):
     """Views chosen per ray, one from each group of neighbours / sources."""
     keep: Literal[1, 2] = 2
     """How many of them count, the best ones."""
-    noise: float = Field(default=0.01, ge=0)
+    noise: float = Field(default=0.005, ge=0)
     """Standard deviation of grey values that is not texture."""
-    doubt: float = Field(default=1.0, ge=0)
-    """How much of a pixel's colour error is added to the noise."""
 
 
 class Optimiser(Part):
@@ -94,11 +92,11 @@ class Optimiser(Part):
     longest_step: float = Field(default=0.2, gt=0)
     """Voxels."""
     smoothing: float = Field(default=0.5, ge=0, lt=1)
-    final_smoothing: float = Field(default=0.15, ge=0, lt=1)
+    final_smoothing: float = Field(default=0.5, ge=0, lt=1)
     redistancing: float = Field(default=0.3, ge=0, lt=1)
     band: float = Field(default=6.0, gt=1)
     """Half width of the band, voxels."""
-    band_every: int = Field(default=4, ge=1)
+    band_every: int = Field(default=2, ge=1)
     """Steps between passes of smoothing and redistancing."""
     colour_rate: float = Field(default=0.5, gt=0, le=1)
 
@@ -126,9 +124,9 @@ class Settings(Part):
 FAST = Settings(
     preset="fast",
     levels=(
-        Level(voxels=64, image_divisor=4, steps=400),
-        Level(voxels=128, image_divisor=2, steps=800),
-        Level(voxels=192, image_divisor=1, steps=1200),
+        Level(voxels=64, image_divisor=2, steps=80),
+        Level(voxels=128, image_divisor=1, steps=120),
+        Level(voxels=192, image_divisor=1, steps=200),
     ),
 )
 
@@ -136,9 +134,9 @@ QUALITY = Settings(
     preset="quality",
     image_size=None,
     levels=(
-        Level(voxels=64, image_divisor=4, steps=400),
-        Level(voxels=128, image_divisor=2, steps=1500),
-        Level(voxels=256, image_divisor=1, steps=5000),
+        Level(voxels=64, image_divisor=4, steps=80),
+        Level(voxels=128, image_divisor=2, steps=200),
+        Level(voxels=256, image_divisor=1, steps=600),
     ),
 )
 

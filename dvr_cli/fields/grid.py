@@ -1,10 +1,13 @@
 """A signed distance grid with a colour grid: the fast field.
 
-`sdf` holds signed distances in unit space at n^3 vertices, negative inside; colour is three numbers per vertex plus nine
-view-dependent ones on a grid of half the resolution. Gradients go to dense `.grad` tensors that are made once and never
-reallocated: a backward pass adds to the few vertices it touches, and the optimiser zeroes those again, so that a step's cost
-does not depend on the size of the grid. `curvature` grids beside them collect the Gauss-Newton curvature of the losses.
+`sdf` holds signed distances in unit space at n^3 vertices, negative inside; colour is three numbers per vertex plus
+nine view-dependent ones on a grid of half the resolution. Gradients go to dense `.grad` tensors that are made once and
+never reallocated: a backward pass adds to the few vertices it touches, and the optimiser zeroes those again, so that a
+step's cost does not depend on the size of the grid. `curvature` grids beside them collect the Gauss-Newton curvature of
+the losses.
 """
+
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -16,15 +19,15 @@ from dvr_cli.kernels.march import march
 
 
 class _Value(torch.autograd.Function):
-    """Trilinear look-up; the backward pass scatters into `sdf.grad` by itself and returns nothing for autograd to add."""
+    """Trilinear look-up; the backward pass scatters into `sdf.grad` by itself and leaves autograd nothing to add."""
 
     @staticmethod
-    def forward(ctx, sdf: Tensor, points: Tensor) -> Tensor:
+    def forward(ctx: Any, sdf: Tensor, points: Tensor) -> Tensor:
         ctx.sdf, ctx.points = sdf, points
         return lookup.grid_value(sdf, points)
 
     @staticmethod
-    def backward(ctx, value_gradient: Tensor) -> tuple[None, None]:
+    def backward(ctx: Any, value_gradient: Tensor) -> tuple[None, None]:
         lookup.scatter(ctx.sdf.grad, ctx.points, value_gradient)
         return None, None
 
@@ -33,13 +36,13 @@ class _Colour(torch.autograd.Function):
     """Colour look-up, differentiable with respect to both grids (in place, as above) and the points."""
 
     @staticmethod
-    def forward(ctx, albedo: Tensor, sheen: Tensor, points: Tensor, directions: Tensor) -> Tensor:
+    def forward(ctx: Any, albedo: Tensor, sheen: Tensor, points: Tensor, directions: Tensor) -> Tensor:
         ctx.grids = albedo, sheen
         ctx.save_for_backward(points, directions)
         return lookup.grid_colour(albedo, sheen, points, directions)
 
     @staticmethod
-    def backward(ctx, colour_gradient: Tensor) -> tuple[None, None, Tensor, None]:
+    def backward(ctx: Any, colour_gradient: Tensor) -> tuple[None, None, Tensor, None]:
         (albedo, sheen), (points, directions) = ctx.grids, ctx.saved_tensors
         lookup.scatter(albedo.grad, points, colour_gradient)
         by_axis = directions[:, :, None] * colour_gradient[:, None, :]
@@ -109,6 +112,13 @@ class GridField(nn.Module):
         with torch.no_grad():
             sdf = _resize(self.sdf[..., None], voxels)[..., 0]
             return GridField(sdf, _resize(self.albedo, voxels), _resize(self.sheen, (voxels + 1) // 2))
+
+
+def gradient_buffer(parameter: Tensor) -> Tensor:
+    """The dense gradient of one of a field's parameters."""
+    if parameter.grad is None:
+        raise ValueError("This parameter does not belong to a GridField, which makes its gradients at the start.")
+    return parameter.grad
 
 
 def _resize(grid: Float[Tensor, "n n n c"], voxels: int) -> Float[Tensor, "m m m c"]:

@@ -39,9 +39,7 @@ class Field(Protocol):
         """Spatial gradient of `value`, detached."""
         ...
 
-    def colour(
-        self, points: Float[Tensor, "p 3"], directions: Float[Tensor, "p 3"]
-    ) -> Float[Tensor, "p 3"]:
+    def colour(self, points: Float[Tensor, "p 3"], directions: Float[Tensor, "p 3"]) -> Float[Tensor, "p 3"]:
         """RGB. Differentiable with respect to the points and the field's parameters."""
         ...
 

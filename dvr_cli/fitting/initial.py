@@ -1,8 +1,8 @@
 """The first field: the visual hull, carved where several views agree that space is free.
 
-Coarse depth maps (a plane sweep inside the hull) count only where other views' depths confirm them. A hull vertex goes when
-more views vote for free space than see a surface there. Silhouettes have a veto: every ray through a mask keeps at least the
-vertex on it with the fewest votes against.
+Coarse depth maps (a plane sweep inside the hull) count only where other views' depths confirm them. A hull vertex goes
+when more views vote for free space than see a surface there. Silhouettes have a veto: every ray through a mask keeps at
+least the vertex on it with the fewest votes against.
 """
 
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ def signed_distance(inside: Bool[np.ndarray, "n n n"]) -> Float[np.ndarray, "n n
 
 
 def neighbour_views(stack: ViewArrays, count: int) -> Int[Tensor, "v m"]:
-    """For each view the `count` others that look at the origin from the nearest directions, nearest first; -1 fills up."""
+    """For each view the `count` others that look from the nearest directions, nearest first; -1 fills up."""
     towards = torch.nn.functional.normalize(stack.centres, dim=1)
     cosine = towards @ towards.T
     cosine.fill_diagonal_(-2)

@@ -7,19 +7,20 @@ then knows how much each voxel's data is worth, and where it is worth nothing sm
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from dvr_cli.config import Settings
-from dvr_cli.fields.grid import GridField
+from dvr_cli.config import Losses, Settings
+from dvr_cli.fields.grid import GridField, gradient_buffer
+from dvr_cli.fields.protocol import RayHits
 from dvr_cli.fitting.pixels import PixelPool
 from dvr_cli.kernels import band as band_kernels
 from dvr_cli.kernels.views import ViewArrays
 from dvr_cli.rendering.photometric import photometric_loss, surface_bends
 from dvr_cli.rendering.surface import Surface, first_hit, surface_at
-import os
-TRUST=float(os.environ.get('TRUST','0'))
-BEND=float(os.environ.get('BEND','1.5'))
+
+BEND_REACH = 1.5
+"""Voxels over which the bending of patches is measured."""
 
 
 @dataclass
@@ -79,62 +80,66 @@ def accumulate(
     chosen = torch.rand(len(on_surface), generator=generator).to(o.device) < photometric.share
     chosen = (chosen & (surface.slope < 0)).nonzero().squeeze(1)
     views = ray_views[on_surface][chosen]
-    grey_error = error.detach()[chosen].mean(dim=1)
-    noise = (photometric.noise**2 + photometric.doubt**2 * grey_error.square()).sqrt()
     sources = choose_sources(neighbours, views, photometric.sources, generator)
     picked = Surface(surface.t[chosen], surface.points[chosen], surface.normals[chosen], surface.slope[chosen])
     pixels = ray_pixels[on_surface][chosen]
-    bends = surface_bends(field, stack, views, pixels, picked, d[chosen], BEND * field.voxel)
+    bends = surface_bends(field, stack, views, pixels, picked, d[chosen], BEND_REACH * field.voxel)
     ncc_loss, ncc_curvature = photometric_loss(
         stack, views, pixels, d[chosen], picked.t, picked.normals, bends, sources,
-        keep=photometric.keep, radius=patch_radius, noise=noise,
+        keep=photometric.keep, radius=patch_radius, noise=photometric.noise,
     )  # fmt: skip
     compared = ncc_curvature > 0
-    trust = 0.5 / (ncc_loss.detach() + TRUST) if TRUST > 0 else torch.ones_like(ncc_curvature)
     report["photometric"] = ncc_loss.detach().sum() / compared.sum().clamp(min=1)
-    field.add_curvature(
-        surface.points.detach()[chosen], weights.photometric * trust * ncc_curvature / surface.slope[chosen] ** 2
-    )
+    field.add_curvature(picked.points.detach(), weights.photometric * ncc_curvature / picked.slope**2)
 
-    silhouette_loss = _silhouettes(field, origins, directions, hits, is_object, weights.silhouette, settings.losses.margin)
-    total = weights.photometric * (trust * ncc_loss).sum() + rgb_loss + silhouette_loss
+    silhouette_loss = _silhouettes(field, origins, directions, hits, is_object, weights)
+    total = weights.photometric * ncc_loss.sum() + rgb_loss + silhouette_loss
     total.backward()
     return report
 
 
-def _silhouettes(field, origins, directions, hits, is_object, weight, margin) -> Tensor:
-    """Free space: a ray past the object must not hit. Occupancy: a ray through it must."""
-    voxel = field.voxel
-    margin = margin * voxel
+def _silhouettes(
+    field: GridField,
+    origins: Float[Tensor, "r 3"],
+    directions: Float[Tensor, "r 3"],
+    hits: RayHits,
+    is_object: Bool[Tensor, "r"],
+    weights: Losses,
+) -> Tensor:
+    """Free space: a ray past the object must not hit. Occupancy: a ray through it must.
+
+    The squared distance in voxels from where the surface would be `margin` voxels on the right side of the ray's first
+    hit or, of a ray that misses, of its nearest approach.
+    """
+    voxel, margin = field.voxel, weights.margin * field.voxel
     wrong_hit = ~is_object & hits.hit
-    wrong_miss = is_object & ~hits.hit & (hits.nearest_value < 1e8)
+    wrong_miss = is_object & ~hits.hit & (hits.nearest_value.isfinite())
     t = torch.where(hits.hit, hits.t, hits.nearest_t)
     loss = torch.zeros((), device=origins.device)
     for rays, sign, offset in ((wrong_hit, -1.0, margin), (wrong_miss, 1.0, margin)):
         index = rays.nonzero().squeeze(1)
         points = origins[index] + t[index, None] * directions[index]
         residual = ((sign * field.value(points) + offset) / voxel).clamp(0, 2)
-        loss = loss + 0.5 * weight * residual.square().sum()
-        field.add_curvature(points, torch.full_like(t[index], weight / voxel**2))
+        loss = loss + 0.5 * weights.silhouette * residual.square().sum()
+        field.add_curvature(points, torch.full_like(t[index], weights.silhouette / voxel**2))
     return loss
 
 
 def update(field: GridField, state: StepState, settings: Settings, share: float, step: int) -> None:
     """Move the field along what `accumulate` collected; `share` is how far the level is, 0 to 1."""
     o = settings.optimiser
+    sdf, albedo, sheen = field.sdf, field.albedo, field.sheen
     with torch.no_grad():
         band_kernels.newton_step(
-            state.band, field.sdf, field.sdf.grad, field.sdf_curvature, state.mean_gradient, state.mean_curvature,
+            state.band, sdf, gradient_buffer(sdf), field.sdf_curvature, state.mean_gradient, state.mean_curvature,
             memory=o.memory, damping=o.damping, rate=o.rate * (o.final_rate / o.rate) ** share,
             longest_step=o.longest_step,
         )  # fmt: skip
-        band_kernels.relax(
-            state.band, field.albedo, field.albedo.grad, field.albedo_curvature, damping=0.1, rate=o.colour_rate
-        )
-        band_kernels.relax(
-            None, field.sheen, field.sheen.grad, field.sheen_curvature, damping=1.0, rate=0.5 * o.colour_rate
-        )
+        buffer = gradient_buffer(albedo)
+        band_kernels.relax(state.band, albedo, buffer, field.albedo_curvature, damping=0.1, rate=o.colour_rate)
+        buffer = gradient_buffer(sheen)
+        band_kernels.relax(None, sheen, buffer, field.sheen_curvature, damping=1.0, rate=0.5 * o.colour_rate)
         if step % o.band_every == 0:
-            smoothing = o.smoothing * (o.final_smoothing / o.smoothing) ** share
-            band_kernels.smooth_and_redistance(state.band, field.sdf, smoothing, o.redistancing)
-            state.band = band_kernels.find_band(field.sdf, o.band * field.voxel)
+            smoothing = o.smoothing * (o.final_smoothing / o.smoothing) ** share if o.smoothing > 0 else 0.0
+            band_kernels.smooth_and_redistance(state.band, sdf, smoothing, o.redistancing)
+            state.band = band_kernels.find_band(sdf, o.band * field.voxel)

@@ -181,7 +181,7 @@ def relax(
 
 
 def smooth(band: Int[Tensor, "b"], sdf: Float[Tensor, "n n n"], smoothing: float, redistancing: float) -> None:
-    """One step of smoothing (share of the way to the neighbours' mean; negative: away from it) and redistancing, in place."""
+    """One step of smoothing (share of the way to the neighbours' mean; negative: away) and redistancing, in place."""
     out = torch.empty(len(band), device=sdf.device)
     flat = sdf.detach().reshape(-1)
     launch(smooth_kernel, len(band), [band, flat, sdf.shape[0], smoothing, redistancing, out], sdf.device, least=4096)

@@ -4,9 +4,7 @@ A grid of n^3 vertices spans the cube [-1, 1]^3; vertex (i, j, k) lies at -1 + 2
 (i n + j) n + k. Points outside the cube are clamped to it.
 """
 
-import os
 import warp as wp
-GRADIENT_REACH = wp.constant(float(os.environ.get('REACH','1.0')))
 
 
 @wp.func
@@ -45,7 +43,7 @@ def sample(grid: wp.array(dtype=wp.float32), point: wp.vec3, n: int):
 @wp.func
 def sample_gradient(grid: wp.array(dtype=wp.float32), point: wp.vec3, n: int):
     """Central differences of the trilinear value over one voxel to either side; smoother than the cell's own slope."""
-    h = GRADIENT_REACH * 2.0 / float(n - 1)
+    h = 2.0 / float(n - 1)
     return wp.vec3(
         sample(grid, point + wp.vec3(h, 0.0, 0.0), n) - sample(grid, point - wp.vec3(h, 0.0, 0.0), n),
         sample(grid, point + wp.vec3(0.0, h, 0.0), n) - sample(grid, point - wp.vec3(0.0, h, 0.0), n),

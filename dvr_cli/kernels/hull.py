@@ -1,8 +1,8 @@
 """Visual hull, coarse multi-view depth and the votes that carve the hull.
 
-A voxel is inside the hull if at least one view sees it, none says background, and it lies in the unit ball. A coarse depth
-map per view comes from a sweep of fronto-parallel planes inside the hull, by patch NCC; a depth counts only when other
-views' depths confirm it. Voxels between a camera and its confirmed depths get votes for free space.
+A voxel is inside the hull if at least one view sees it, none says background, and it lies in the unit ball. A coarse
+depth map per view comes from a sweep of fronto-parallel planes inside the hull, by patch NCC; a depth counts only when
+other views' depths confirm it. Voxels between a camera and its confirmed depths get votes for free space.
 """
 
 import torch
@@ -138,7 +138,8 @@ def sweep_kernel(
                         homography = wp.outer(forward * (origin - centres[source]), plane) + turn * (t * facing)
                         found = compare_patch(
                             gray, start, width, pixel, radius, mean, norm, noise,
-                            starts[source], heights[source], widths[source], homography, turn * facing, plane, wp.vec2(0.0, 0.0),
+                            starts[source], heights[source], widths[source], homography, turn * facing, plane,
+                            wp.vec2(0.0, 0.0),
                         )  # fmt: skip
                         if found[0] < one:
                             two = one
@@ -349,7 +350,7 @@ def vote(
     t_map: Float[Tensor, "map_pixels"],
     margin: float,
 ) -> tuple[Float[Tensor, "n n n"], Float[Tensor, "n n n"]]:
-    """(free, support): views whose depth lies behind each hull vertex by more than `margin`, and at or just before it."""
+    """(free, support): views whose depth lies behind each hull vertex by more than `margin`; those with it there."""
     free, support = torch.empty_like(hull), torch.empty_like(hull)
     inputs = [hull.reshape(-1), hull.shape[0], stack.intrinsics, stack.rotations, stack.centres, stack.heights]
     inputs += [stack.widths, stack.count, map_starts, step, t_map, margin, free.reshape(-1), support.reshape(-1)]

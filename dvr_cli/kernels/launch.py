@@ -1,9 +1,9 @@
 """Launching Warp kernels on torch tensors: all cores on a CPU, one launch on CUDA.
 
-Warp runs a CPU launch on one thread, so a launch over `dim` items is cut into slices that a thread pool runs side by side.
-Every kernel therefore takes `first: int` as its first argument and works on item `first + wp.tid()`. Slices of one launch
-must not write to the same address; kernels that scatter are given slabs of the grid instead of slices of the samples, so
-that results do not depend on the number of threads. A launch returns when all its slices are done.
+Warp runs a CPU launch on one thread, so a launch over `dim` items is cut into slices that a thread pool runs side by
+side. Every kernel therefore takes `first: int` as its first argument and works on item `first + wp.tid()`. Slices of
+one launch must not write to the same address; kernels that scatter are given slabs of the grid instead of slices of the
+samples, so that results do not depend on the number of threads. A launch returns when all its slices are done.
 """
 
 import os
@@ -29,7 +29,7 @@ _pool = _Pool()
 
 def set_threads(threads: int | None) -> int:
     """Use this many CPU threads (None: all cores this process may use) from now on; returns the number."""
-    count = threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else threads or os.cpu_count() or 1
+    count = threads or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()) or 1
     if _pool.executor is not None:
         _pool.executor.shutdown()
     _pool.threads = count
@@ -84,8 +84,9 @@ def launch(kernel: wp.Kernel, dim: int, inputs: list[object], device: torch.devi
 def launch_slabs(kernel: wp.Kernel, extent: int, inputs: list[object], device: torch.device, samples: int) -> None:
     """Run a scattering `kernel(first_slab, last_slab, first, *inputs)` over all samples.
 
-    On a CPU every thread goes through all samples and writes only to grid planes [first_slab, last_slab): sums are formed
-    in the order of the samples, whatever the number of threads. On CUDA there is one slab and the kernel's atomics decide.
+    On a CPU every thread goes through all samples and writes only to grid planes [first_slab, last_slab): sums are
+    formed in the order of the samples, whatever the number of threads. On CUDA there is one slab and the kernel's
+    atomics decide.
     """
     if samples == 0:
         return

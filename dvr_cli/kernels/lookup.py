@@ -1,8 +1,8 @@
 """Gathering grid values and colours at points, and scattering gradients back to the grid's vertices.
 
 Colour at a point seen along unit direction w is albedo + sum_a sheen_a w_a: three numbers on the fine grid and nine
-(degree-1 harmonics of the view direction) on a coarser one. Gathers are cut into slices of points; scatters into slabs of
-the grid (`launch.launch_slabs`), so that threads never write to the same vertex.
+(degree-1 harmonics of the view direction) on a coarser one. Gathers are cut into slices of points; scatters into slabs
+of the grid (`launch.launch_slabs`), so that threads never write to the same vertex.
 """
 
 import torch

@@ -1,4 +1,4 @@
-"""First hit of rays with the zero level of a signed distance grid (design: sphere tracing with a least step, then secant).
+"""First hit of rays with the zero level of a signed distance grid: sphere tracing with a least step, then secant.
 
 A step of max(voxel / 2, 0.8 f) cannot skip a surface of a distance field that is thicker than half a voxel. The first
 sample decides whether a ray starts inside; such rays have no crossing from outside to inside and count as misses until
@@ -48,7 +48,7 @@ def march_kernel(
         if value < nearest_value:
             nearest_value = value
             nearest_t = t
-        if value < 0.0:
+        if value < 0.0:  # noqa: SIM102 (no short circuit in kernels)
             if outside_value >= 0.0:
                 hit = 1
                 a = float(outside_t)

@@ -1,13 +1,13 @@
 """Plane-induced patch NCC between a pixel's neighbourhood and other views, with its slope and curvature along the ray.
 
-Notation: the pixel's ray is o + t w; n is the unit normal at its hit. The plane (hit, n) maps a reference pixel p (homogeneous)
-to the source pixel H p with
+Notation: the pixel's ray is o + t w; n is the unit normal at its hit. The plane (hit, n) maps a reference pixel p
+(homogeneous) to the source pixel H p with
 
     H = K_s R_s ((o - c_s) n^T + t (n.w) I) R_r^T K_r^-1,      dH/dt = (n.w) K_s R_s R_r^T K_r^-1.
 
-With a and b the zero-mean reference and source patches over their lengths |a|, |b| (each length^2 is raised by size * noise^2,
-so that a patch without texture has no say), the loss is 1 - a.b = |a - b|^2 / 2 + const. Its slope is -a.(db/dt), its
-Gauss-Newton curvature |db/dt|^2. All of it follows from seven sums, so that no patch is stored.
+With a and b the zero-mean reference and source patches over their lengths |a|, |b| (each length^2 is raised by
+size * noise^2, so that a patch without texture has no say), the loss is 1 - a.b = |a - b|^2 / 2 + const. Its slope is
+-a.(db/dt), its Gauss-Newton curvature |db/dt|^2. All of it follows from seven sums, so that no patch is stored.
 A pixel keeps the best `keep` of its source views (the others may be occluded).
 Sources: plane-induced patch warping as in Geo-NeuS (Fu et al., 2022) and PGSR (Chen et al., 2024).
 """
@@ -143,7 +143,7 @@ def patch_kernel(
     sources_per_ray: int,
     keep: int,
     radius: int,
-    noises: wp.array(dtype=wp.float32),
+    noise: float,
     loss_out: wp.array(dtype=wp.float32),
     slope_out: wp.array(dtype=wp.float32),
     curvature_out: wp.array(dtype=wp.float32),
@@ -153,7 +153,6 @@ def patch_kernel(
     slope_out[ray] = 0.0
     curvature_out[ray] = 0.0
     view = ray_views[ray]
-    noise = noises[ray]
     direction = directions[ray]
     normal = normals[ray]
     facing = wp.dot(normal, direction)
@@ -192,7 +191,7 @@ def patch_kernel(
                     cy = int(in_source[1] / in_source[2])
                     ws = widths[source]
                     hs = heights[source]
-                    if cx >= 0 and cy >= 0 and cx < ws and cy < hs:
+                    if cx >= 0 and cy >= 0 and cx < ws and cy < hs:  # noqa: SIM102 (the mask must not be read else)
                         if masks[starts[source] + cy * ws + cx] != wp.uint8(0):
                             forward = intrinsics[source] * rotations[source]
                             turn = forward * back
@@ -227,19 +226,20 @@ def patch_ncc(
     *,
     keep: int,
     radius: int,
-    noise: Float[Tensor, "r"],
+    noise: float,
 ) -> tuple[Float[Tensor, "r"], Float[Tensor, "r"], Float[Tensor, "r"]]:
     """Loss 1 - NCC, its slope d/dt and its Gauss-Newton curvature for each ray; zeros where nothing can be compared.
 
-    `ray_pixels` are whole (x, y); `normals` unit; `bends` how far (in t) the surface lies behind the tangent plane per squared
-    pixel along x and y; `sources` view indices, -1 for none; `keep` the best 1 or 2 sources
-    count; `noise` the standard deviation of grey values that is not texture. No gradient (`rendering.photometric` has it).
+    `ray_pixels` are whole (x, y); `normals` unit; `bends` how far (in t) the surface lies behind the tangent plane per
+    squared pixel along x and y; `sources` view indices, -1 for none; the best `keep` (1 or 2) sources count; `noise` is
+    the standard deviation of grey values that is not texture. No gradient (`rendering.photometric` has it).
     """
     rays = len(ray_views)
     loss, slope, curvature = (torch.empty(rays, device=t.device) for _ in range(3))
     x, y = ray_pixels[:, 0].contiguous(), ray_pixels[:, 1].contiguous()
     cameras = [stack.starts, stack.heights, stack.widths, stack.intrinsics, stack.inverse_intrinsics]
     inputs = [stack.gray, stack.masks, *cameras, stack.rotations, stack.centres]
-    inputs += [ray_views, x, y, directions, t, normals, bends, sources.reshape(-1), sources.shape[1], keep, radius, noise]
+    inputs += [ray_views, x, y, directions, t, normals, bends]
+    inputs += [sources.reshape(-1), sources.shape[1], keep, radius, noise]
     launch(patch_kernel, rays, [*inputs, loss, slope, curvature], t.device, least=64)
     return loss, slope, curvature

@@ -1,5 +1,7 @@
 """Patch NCC between views as a differentiable function of the hit distance."""
 
+from typing import Any
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -14,12 +16,12 @@ class _WithSlope(torch.autograd.Function):
     """A loss whose derivative with respect to t is already known."""
 
     @staticmethod
-    def forward(ctx, t: Tensor, loss: Tensor, slope: Tensor) -> Tensor:
+    def forward(ctx: Any, t: Tensor, loss: Tensor, slope: Tensor) -> Tensor:
         ctx.save_for_backward(slope)
         return loss.clone()
 
     @staticmethod
-    def backward(ctx, loss_gradient: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, loss_gradient: Tensor) -> tuple[Tensor, None, None]:
         return loss_gradient * ctx.saved_tensors[0], None, None
 
 
@@ -35,15 +37,16 @@ def photometric_loss(
     *,
     keep: int,
     radius: int,
-    noise: Float[Tensor, "h"],
+    noise: float,
 ) -> tuple[Float[Tensor, "h"], Float[Tensor, "h"]]:
     """(1 - NCC per ray, its curvature with respect to t); the loss is differentiable with respect to t alone.
 
     Zero, with zero curvature, where no source view can be compared. See `kernels.patches` for the mathematics.
     """
     loss, slope, curvature = patch_ncc(
-        stack, ray_views, ray_pixels, directions, t.detach(), normals, bends, sources, keep=keep, radius=radius, noise=noise
-    )
+        stack, ray_views, ray_pixels, directions, t.detach(), normals, bends, sources,
+        keep=keep, radius=radius, noise=noise,
+    )  # fmt: skip
     return _WithSlope.apply(t, loss, slope), curvature
 
 
@@ -58,8 +61,8 @@ def surface_bends(
 ) -> Float[Tensor, "h 2"]:
     """How far, in t per squared pixel, the surface lies behind its tangent plane along a pixel's x and y.
 
-    A planar patch on a convex surface fits best a little inside it (0.04 % of the diagonal on a statue at 640 pixels), so
-    patches are bent by the field's second differences over `reach` (unit-space length) in the tangent plane.
+    A planar patch on a convex surface fits best a little inside it (0.04 % of the diagonal on a statue at 640 pixels),
+    so patches are bent by the field's second differences over `reach` (unit-space length) in the tangent plane.
     """
     origins = stack.centres[ray_views.long()]
     points, normals, t = surface.points.detach(), surface.normals, surface.t.detach()

@@ -28,7 +28,7 @@ def ball_rays(ball):
     normals = torch.nn.functional.normalize(origins + t[:, None] * directions, dim=1)
     sources = neighbour_views(ball, 6)[views.long()].contiguous()
     return {"ray_views": views, "ray_pixels": pixels, "directions": directions, "t": t, "normals": normals,
-            "bends": torch.zeros(len(t), 2), "sources": sources, "noise": torch.full_like(t, 0.01), "radius": 2,
+            "bends": torch.zeros(len(t), 2), "sources": sources, "noise": 0.01, "radius": 2,
             "keep": 2}  # fmt: skip
 
 
@@ -43,7 +43,7 @@ def plane_rays(plane):
     t = -(origins * normals).sum(dim=1) / (directions * normals).sum(dim=1)
     sources = torch.tensor([1, 2, 3, 4], dtype=torch.int32).expand(len(pixels), 4).contiguous()
     return {"ray_views": views, "ray_pixels": pixels, "directions": directions, "t": t, "normals": normals,
-            "bends": torch.zeros(len(t), 2), "sources": sources, "noise": torch.zeros_like(t), "radius": 3,
+            "bends": torch.zeros(len(t), 2), "sources": sources, "noise": 0.0, "radius": 3,
             "keep": 2}  # fmt: skip
 
 
@@ -54,7 +54,7 @@ def doubled(rays):
 @pytest.mark.parametrize("keep", [1, 2])
 @pytest.mark.parametrize("noise", [0.0, 0.01])
 def test_patches_agree_with_the_twin(ball, ball_rays, keep, noise):
-    rays = ball_rays | {"keep": keep, "noise": torch.full_like(ball_rays["t"], noise)}
+    rays = ball_rays | {"keep": keep, "noise": noise}
     loss, slope, curvature = kernels.patch_ncc(ball, **rays)
     expected = twins.patch_ncc(in_double(ball), **doubled(rays))
     assert (curvature > 0).sum() > 4000
@@ -124,7 +124,7 @@ def test_affine_changes_of_brightness_change_nothing(plane, plane_rays):
 
 def test_texture_below_the_noise_has_no_say(plane, plane_rays):
     """The weaker the contrast against the noise, the less curvature; none at all where there is no contrast."""
-    rays = plane_rays | {"noise": torch.full_like(plane_rays["t"], 0.01)}
+    rays = plane_rays | {"noise": 0.01}
     mean = plane.gray.mean()
     sums = []
     for contrast in (1.0, 0.3, 0.1, 0.03, 0.0):

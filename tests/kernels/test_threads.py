@@ -58,8 +58,7 @@ def compared(ball):
     normals = -directions
     sources = neighbour_views(ball, 4)[views.long()].contiguous()
     bends = torch.zeros(len(t), 2)
-    noise = torch.full_like(t, 0.01)
-    return patches.patch_ncc(ball, views, pixels, directions, t, normals, bends, sources, keep=2, radius=2, noise=noise)
+    return patches.patch_ncc(ball, views, pixels, directions, t, normals, bends, sources, keep=2, radius=2, noise=0.01)
 
 
 def carved(ball):

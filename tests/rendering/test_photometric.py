@@ -15,7 +15,7 @@ def arguments():
     normals = torch.tensor(PLANE_NORMAL).float().expand(4, 3).contiguous()
     t = 0.04 - (origins * normals).sum(dim=1) / (directions * normals).sum(dim=1)
     sources = torch.tensor([1, 2, 3, 4], dtype=torch.int32).expand(4, 4).contiguous()
-    options = {"keep": 2, "radius": 3, "noise": torch.full((4,), 0.01)}
+    options = {"keep": 2, "radius": 3, "noise": 0.01}
     return (stack, views, pixels, directions), t, (normals, torch.zeros(4, 2), sources), options
 
 

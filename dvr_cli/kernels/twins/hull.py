@@ -65,7 +65,7 @@ def plane_losses(
         normals=-stack.rotations[pixel_views.long(), 2],
         bends=torch.zeros_like(origins[:, :2]),
         sources=neighbours[pixel_views.long(), :sources],
-        noise=torch.full_like(near, noise),
+        noise=noise,
         radius=radius,
     )
     columns = []

@@ -32,7 +32,7 @@ class PatchRays:
     """How far, in t per squared pixel along x and y, the surface lies behind the plane."""
     sources: Int[Tensor, "r s"]
     """View indices, -1 for none."""
-    noise: Float[Tensor, "r"]
+    noise: float
     """Standard deviation of grey values that is not texture."""
     radius: int
 
@@ -49,7 +49,7 @@ def patch_ncc(
     *,
     keep: int,
     radius: int,
-    noise: Float[Tensor, "r"],
+    noise: float,
 ) -> tuple[Float[Tensor, "r"], Float[Tensor, "r"], Float[Tensor, "r"]]:
     """(loss, d loss / dt, curvature) with the signature of `kernels.patches.patch_ncc`, in the stack's precision."""
     rays = PatchRays(ray_views, ray_pixels, normals, bends, sources, noise, radius)
@@ -82,7 +82,7 @@ def source_losses(
     """1 - NCC against every source, 9 where a patch leaves an image or the plane; differentiable with respect to t."""
     b, inside = _normalised_source(stack, rays, directions, t)
     grey, reference_inside = _reference(stack, rays)
-    a = _normalise(grey, rays.noise[:, None])
+    a = _normalise(grey, rays.noise)
     return torch.where(inside & reference_inside[:, None], 1 - (a[:, None] * b).sum(dim=2), NOTHING)
 
 
@@ -116,7 +116,7 @@ def _normalised_source(
     position, depth = project(stack, source, points[:, None].expand(*shape, 3))
     grey, inside = _bilinear(stack, source, position)
     inside = inside & (depth > 0) & (facing < 0)[:, None] & (rays.sources >= 0)[:, :, None]
-    return _normalise(grey, rays.noise[:, None, None]), inside.all(dim=2)
+    return _normalise(grey, rays.noise), inside.all(dim=2)
 
 
 def _reference(stack: ViewArrays, rays: PatchRays) -> tuple[Float[Tensor, "r u"], Bool[Tensor, "r"]]:
@@ -154,8 +154,8 @@ def _bilinear(
     return torch.where(inside, top * (1 - y) + bottom * y, 0), inside
 
 
-def _normalise(grey: Float[Tensor, "*r u"], noise: Float[Tensor, "*#r 1"]) -> Float[Tensor, "*r u"]:
+def _normalise(grey: Float[Tensor, "*r u"], noise: float) -> Float[Tensor, "*r u"]:
     """Zero mean, over a length whose square is raised by size * noise^2; zero where that length is."""
     centred = grey - grey.mean(dim=-1, keepdim=True)
-    square = centred.square().sum(dim=-1, keepdim=True) + grey.shape[-1] * noise.square()
+    square = centred.square().sum(dim=-1, keepdim=True) + grey.shape[-1] * noise**2
     return centred / torch.where(square > 0, square, 1).sqrt()
