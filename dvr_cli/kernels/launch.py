@@ -6,16 +6,62 @@ one launch must not write to the same address; kernels that scatter are given sl
 samples, so that results do not depend on the number of threads. A launch returns when all its slices are done.
 """
 
+import ctypes
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 import warp as wp
 from torch import Tensor
 
-wp.config.log_level = wp.LOG_ERROR
-wp.init()
+
+def _has_cuda_driver() -> bool:
+    """Whether the library that NVIDIA's driver installs can be loaded; Warp looks for the same names."""
+    for name in ("libcuda.so", "libcuda.so.1"):
+        try:
+            ctypes.CDLL(name)
+        except OSError:
+            continue
+        return True
+    return False
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Send to nowhere what native code writes to the file descriptor of stderr within the block."""
+    try:
+        kept = os.dup(2)
+    except OSError:
+        # The process has no stderr, so there is nothing to silence.
+        yield
+        return
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def _start_warp() -> None:
+    """Initialise Warp without its words about a missing GPU.
+
+    That a machine has no CUDA driver is no problem here, but Warp's native library says so on stderr whatever the log
+    level. Where there is a driver everything is shown, e.g. that it is too old.
+    """
+    wp.config.log_level = wp.LOG_ERROR
+    if _has_cuda_driver():
+        wp.init()
+        return
+    with _silent_stderr():
+        wp.init()
+
+
+_start_warp()
 
 
 @dataclass
