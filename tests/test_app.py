@@ -1,7 +1,6 @@
 """Laws of the command line: exit codes, what goes to which stream, stopping, resuming. The engine is replaced by a
 stand-in that saves one checkpoint, so that these tests are about the shell alone."""
 
-import dataclasses
 import json
 import os
 import signal
@@ -50,6 +49,7 @@ class StandInEngine:
         self.summary_class = summary_class
         self.calls = []
         self.before_end = lambda should_stop: None
+        self.silhouette_iou = 0.9
 
     def __call__(self, scene, settings, run, report, should_stop):
         self.calls.append((scene, settings))
@@ -63,12 +63,12 @@ class StandInEngine:
             "steps": step,
             "seconds": 61.0,
             "psnr": 20.0,
-            "silhouette_iou": 0.9,
+            "silhouette_iou": self.silhouette_iou,
             "finished": not should_stop(),
             "resumed_from": None if earlier is None else earlier["step"],
+            "peak_memory_gb": 1.0,
         }
-        known = {field.name for field in dataclasses.fields(self.summary_class)}
-        return self.summary_class(**{name: value for name, value in values.items() if name in known})
+        return self.summary_class(**values)
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_version_names_the_program(capsys):
         (["reconstruct", "scan65", "--mask-folder", "none"], 1, "--mask-folder: there is no none"),
         (["reconstruct", "scan65", "--config", "none.toml"], 1, "none.toml"),
         (["reconstruct", "scan65", "--image-size", "8"], 1, "image_size = 8"),
-        (["reconstruct", "scan65", "--steps", "2"], 1, "--steps 2 is too small"),
+        (["reconstruct", "scan65", "--steps", "1"], 1, "--steps 1 is too small"),
         (["reconstruct", "scan65", "--resume"], 1, "holds no run to resume"),
         (["reconstruct", "scan65", "--resume", "--overwrite"], 1, "exclude each other"),
         (["reconstruct", "scan65", "--time", "soon"], 2, "no duration"),
@@ -183,6 +183,13 @@ def test_json_is_the_only_thing_on_stdout(scene, engine, capsys):
     assert json.loads(shown.out)["run"] == "runs/scan65" and shown.err == ""
 
 
+@pytest.mark.parametrize(("masks", "iou", "warned"), [(True, 0.5, True), (True, 0.95, False), (False, 0.5, False)])
+def test_surface_that_contradicts_the_masks_is_noted(scene, engine, capsys, masks, iou, warned):
+    engine.silhouette_iou = iou
+    assert dvr("reconstruct", "scan65", *(["--masks"] if masks else [])) == 0
+    assert ("dvr inspect scan65 --masks" in capsys.readouterr().err) == warned
+
+
 def test_second_run_needs_a_decision(scene, engine, capsys):
     assert dvr("reconstruct", "scan65", "--seed", "1") == 0
     assert dvr("reconstruct", "scan65") == 1
@@ -230,6 +237,22 @@ def test_first_signal_saves_and_says_how_to_go_on(scene, engine, capsys, number,
     assert RunFolder.latest().finished
 
 
+def test_overwriting_run_that_is_stopped_early_leaves_the_old_one(scene, engine, capsys, monkeypatch):
+    from dvr_cli.commands import fit
+
+    assert dvr("reconstruct", "scan65", "--seed", "1") == 0
+
+    def stopped_while_loading(scene, settings, run, report, should_stop):
+        os.kill(os.getpid(), signal.SIGINT)
+        return fit.ReconstructionSummary(0, 1.0, None, None, False, None, 1.0)
+
+    monkeypatch.setattr(fit, "reconstruct", stopped_while_loading)
+    capsys.readouterr()
+    assert dvr("reconstruct", "scan65", "--overwrite") == 130
+    assert "the earlier run in runs/scan65 is as it was" in capsys.readouterr().err
+    assert RunFolder.latest().finished and RunFolder.latest().settings.seed == 1
+
+
 def test_second_signal_aborts_at_once(scene, engine):
     def interrupt_twice(should_stop):
         os.kill(os.getpid(), signal.SIGINT)
@@ -243,9 +266,11 @@ def test_second_signal_aborts_at_once(scene, engine):
     assert dvr("reconstruct", "scan65") == 0
 
 
-@pytest.mark.parametrize("steps", [3, 4, 7, 100, 2400, 99_999])
-def test_steps_are_shared_between_the_levels(steps):
-    settings = with_steps(PRESETS["fast"], steps)
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("extra", [0, 1, 4, 100, 2400, 99_999])
+def test_steps_are_shared_between_the_levels(preset, extra):
+    steps = len(PRESETS[preset].levels) + extra
+    settings = with_steps(PRESETS[preset], steps)
     assert sum(level.steps for level in settings.levels) == steps
     assert min(level.steps for level in settings.levels) >= 1
     assert with_steps(settings, steps) == settings
@@ -253,7 +278,7 @@ def test_steps_are_shared_between_the_levels(steps):
 
 def test_no_level_is_left_without_steps():
     with pytest.raises(ConfigError, match="at least one step"):
-        with_steps(PRESETS["fast"], 2)
+        with_steps(PRESETS["fast"], len(PRESETS["fast"].levels) - 1)
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("60", 60), ("60s", 60), ("1.5m", 90), ("2M", 120), ("1h", 3600)])

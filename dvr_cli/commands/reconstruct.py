@@ -28,6 +28,9 @@ from dvr_cli.config_io import resolve_settings
 from dvr_cli.console import Output, duration
 from dvr_cli.errors import ConfigError, SceneError
 
+LEAST_IOU = 0.8
+"""Good masks and cameras end above 0.95, even on tiny photographs."""
+
 
 def reconstruct_command(
     scene: SceneArgument,
@@ -85,7 +88,13 @@ def reconstruct_command(
         from dvr_cli.commands.fit import fit_scene
 
         summary, exit_code = fit_scene(loaded, settings, run, output)
-    _print_summary(asdict(summary), scene, run_path, output)
+    if run.untouched:
+        output.note(f"Stopped before there was anything to save; the earlier run in {run_path} is as it was.")
+        output.note("Next: give the same command again to overwrite it.")
+    else:
+        if any(view.mask_path for view in loaded.views):
+            _note_contradicted_masks(summary.silhouette_iou, scene, output)
+        _print_summary(asdict(summary), scene, run_path, output)
     raise typer.Exit(exit_code)
 
 
@@ -150,6 +159,15 @@ def _settings_and_reading(
         remembered = earlier.scene_description.get("options", {})
         reading = {key: remembered.get(key) if value is None else value for key, value in reading.items()}
     return with_steps(resolve_settings(preset, config, overrides, base), steps), reading
+
+
+def _note_contradicted_masks(silhouette_iou: float | None, scene: Path, output: Output) -> None:
+    """Say so when the surface does not look like the masks: some of them are wrong then, or the cameras are."""
+    if silhouette_iou is not None and silhouette_iou < LEAST_IOU:
+        look = shlex.join(["dvr", "inspect", str(scene), "--masks"])
+        output.note(
+            f"The surface does not fit the masks (silhouette IoU {silhouette_iou:.2f}); look for bad ones: {look}"
+        )
 
 
 def _print_summary(summary: dict[str, Any], scene: Path, run_path: Path, output: Output) -> None:

@@ -37,6 +37,7 @@ class RunFolder:
         self.path = path
         self.checkpoints = Checkpoints(path / "checkpoints")
         self._lock: IO[str] | None = None
+        self._replaces: tuple[Settings, dict[str, Any]] | None = None
 
     @classmethod
     def create(
@@ -50,8 +51,9 @@ class RunFolder:
         """Lock a folder for writing and put settings and scene description into it; `close` frees it.
 
         With `resume` an earlier run there goes on; settings (except RESUME_MAY_CHANGE) and inputs must be the same.
-        With `overwrite` the files of an earlier run are removed; other files in the folder stay. With neither, a folder
-        that holds results is refused. Raises RunError, also when another process works in the folder.
+        With `overwrite` the files of an earlier run are removed once the new one has something to save: input that
+        turns out to be bad before costs nothing. Other files in the folder stay. With neither, a folder that holds
+        results is refused. Raises RunError, also when another process works in the folder.
         """
         check_target(path, resume, overwrite)
         run = cls(path)
@@ -62,13 +64,15 @@ class RunFolder:
             # Again, now that nobody else can write: another run may have ended here in between.
             check_target(path, resume, overwrite)
             with disk_errors(path, RunError, "Free some space, or name another folder with --out."):
+                if overwrite and run.checkpoints.steps():
+                    run._replaces = settings, scene_description
+                    return run
                 if resume:
                     run._check_unchanged(settings, scene_description)
                     run._drop_half_line()
                 else:
                     run._remove_results()
-                write_text(run._scene_file, json.dumps(scene_description, indent=1))
-                write_settings(settings, run._settings_file)
+                run._describe(settings, scene_description)
         except BaseException:
             run.close()
             raise
@@ -132,8 +136,18 @@ class RunFolder:
         summary = self.summary
         return bool(summary and summary.get("finished"))
 
+    @property
+    def untouched(self) -> bool:
+        """True while an earlier run that is to be overwritten is still there, because nothing was saved yet."""
+        return self._replaces is not None
+
     def write_summary(self, summary: dict[str, Any]) -> None:
-        """Write the result in numbers; the key `finished` says whether the run came to its end."""
+        """Write the result in numbers; the key `finished` says whether the run came to its end.
+
+        Without effect while the folder is `untouched`: the summary there is that of the earlier run.
+        """
+        if self.untouched:
+            return
         with disk_errors(self._summary_file, RunError, _SPACE_ADVICE):
             write_text(self._summary_file, json.dumps(_finite(summary), indent=1))
 
@@ -143,6 +157,7 @@ class RunFolder:
         Raises RunError when the disk is full; earlier checkpoints are intact then.
         """
         with disk_errors(self.checkpoints.folder, RunError, _SPACE_ADVICE):
+            self._replace_earlier()
             self.checkpoints.save(state, step)
 
     def load_checkpoint(self, report: Callable[[Message], None] | None = None) -> dict[str, Any] | None:
@@ -150,12 +165,14 @@ class RunFolder:
 
         `report` is told when an older one has to serve.
         """
-        return self.checkpoints.load(report)
+        return None if self.untouched else self.checkpoints.load(report)
 
     def append_metrics(self, metrics: dict[str, Any]) -> None:
         """Add one line to metrics.jsonl; numbers that are not finite become null."""
-        with disk_errors(self._metrics_file, RunError, _SPACE_ADVICE), open(self._metrics_file, "a") as file:
-            file.write(json.dumps(_finite(metrics)) + "\n")
+        with disk_errors(self._metrics_file, RunError, _SPACE_ADVICE):
+            self._replace_earlier()
+            with open(self._metrics_file, "a") as file:
+                file.write(json.dumps(_finite(metrics)) + "\n")
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """All lines of metrics.jsonl that still count, in order.
@@ -185,6 +202,7 @@ class RunFolder:
             raise ValueError(f"A preview is named with letters, digits, _ and - only, not {name!r}.")
         folder = self.path / "previews"
         with disk_errors(folder, RunError, _SPACE_ADVICE):
+            self._replace_earlier()
             folder.mkdir(exist_ok=True)
         return folder / f"{name}.png"
 
@@ -240,6 +258,18 @@ class RunFolder:
         whole = content.rfind(b"\n") + 1
         if whole < len(content):
             os.truncate(self._metrics_file, whole)
+
+    def _replace_earlier(self) -> None:
+        """Remove the run that is to be overwritten, if it is still there, and describe the new one."""
+        if self._replaces is not None:
+            settings, scene_description = self._replaces
+            self._remove_results()
+            self._describe(settings, scene_description)
+            self._replaces = None
+
+    def _describe(self, settings: Settings, scene_description: dict[str, Any]) -> None:
+        write_text(self._scene_file, json.dumps(scene_description, indent=1))
+        write_settings(settings, self._settings_file)
 
     def _remove_results(self) -> None:
         """Remove what an earlier run wrote here, and nothing else."""

@@ -211,9 +211,24 @@ def test_overwrite_removes_results_and_nothing_else(tmp_path):
     run.write_summary({"finished": True})
     (run.path / "mesh.ply").write_bytes(b"exported")
     with RunFolder.create(run.path, FAST, DESCRIPTION, overwrite=True) as again:
-        assert again.load_checkpoint() is None and again.read_metrics() == [] and again.summary is None
+        again.save_checkpoint(state(5), 5)
+        assert again.load_checkpoint()["step"] == 5 and again.read_metrics() == [] and again.summary is None
     left = {path.relative_to(run.path).as_posix() for path in run.path.rglob("*") if path.is_file()}
-    assert left == {"lock", "scene.json", "config.toml", "mesh.ply"}
+    assert left == {"lock", "scene.json", "config.toml", "mesh.ply", "checkpoints/checkpoint_000005.pt"}
+
+
+def test_overwrite_removes_nothing_before_there_is_something_to_save(tmp_path):
+    run = run_with_checkpoints(tmp_path / "run", 10)
+    run.write_summary({"finished": True})
+    settings = FAST.model_copy(update={"seed": 1})
+    with RunFolder.create(run.path, settings, DESCRIPTION, overwrite=True) as again:
+        assert again.load_checkpoint() is None and again.untouched
+        again.write_summary({"finished": False})
+    assert run.load_checkpoint()["step"] == 10 and run.finished and run.settings == FAST
+    with RunFolder.create(run.path, settings, DESCRIPTION, overwrite=True) as again:
+        again.append_metrics({"step": 1})
+        assert not again.untouched
+    assert run.load_checkpoint() is None and not run.finished and run.settings == settings
 
 
 def test_run_that_saved_nothing_is_started_anew(tmp_path):
