@@ -114,14 +114,35 @@ def count_votes(silhouette_list: Sequence[Silhouette], points: Float[np.ndarray,
     return Votes(points, background, object_votes)
 
 
-def conflicting_views(silhouette_list: Sequence[Silhouette], votes: Votes) -> list[str]:
-    """Names of a smallest set of views without whose masks some points would be inside.
+def covered(
+    silhouette_list: Sequence[Silhouette], hull: Float[np.ndarray, "p 3"], samples: Float[np.ndarray, "q 3"]
+) -> Float[np.ndarray, "views"]:
+    """For each view, the share of its mask that the hull projects onto, of the part that all samples could reach.
 
-    A point is outside because of exactly the views that call it background; the points with the fewest such views give
-    the smallest sets, and the set that most of them share is named. Points that hardly any view calls object do not
-    count.
+    Zero for a mask that no sample reaches.
     """
-    candidates = votes.well_seen(0.25)
+    shares = np.zeros(len(silhouette_list))
+    for index, silhouette in enumerate(silhouette_list):
+        counts = []
+        for points in (hull, samples):
+            pixel, seen = pixels_of(silhouette, points)
+            hit = np.zeros(silhouette.mask.size, dtype=bool)
+            hit[pixel[seen]] = True
+            counts.append(int((hit & silhouette.mask.reshape(-1)).sum()))
+        shares[index] = counts[0] / max(counts[1], 1)
+    return shares
+
+
+def conflicting_views(silhouette_list: Sequence[Silhouette], votes: Votes, dissenting: int | None = None) -> list[str]:
+    """Names of a set of `dissenting` views without whose masks some points would be inside.
+
+    A point is outside because of exactly the views that call it background; among the points with that many such views
+    the set that most of them share is named. Points that hardly any view calls object do not count. Without
+    `dissenting` the set is the smallest that there is.
+    """
+    candidates = votes.well_seen(0.25) & (votes.background > 0)
+    if dissenting is not None:
+        candidates &= votes.background == dissenting
     if not candidates.any():
         return [silhouette.name for silhouette in silhouette_list]
     fewest = votes.background[candidates].min()
