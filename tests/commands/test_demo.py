@@ -8,8 +8,12 @@ import typer
 from typer.testing import CliRunner
 
 from dvr_cli.commands import demo
+from dvr_cli.config import PRESETS
+from dvr_cli.fitting.run_folder import RunFolder
 from dvr_cli.fitting.scene_description import read_described_scene
 from dvr_cli.scenes.images import load_views
+
+STEPS = 12
 
 
 @pytest.fixture
@@ -53,14 +57,15 @@ def test_exact_surface_measures_zero_and_is_drawn(small, tmp_path):
 
 def test_demo_goes_from_photographs_to_a_measured_mesh(small, tmp_path, monkeypatch):
     """A few steps from a dozen tiny photographs: far from good, but the object and in its place."""
-    pytest.importorskip("dvr_cli.fitting.reconstruct")
     monkeypatch.setattr(demo, "VIEWS", 12)
-    monkeypatch.setattr(demo, "STEPS_SHARE", 0.004)
+    planned = sum(level.steps for level in PRESETS["fast"].levels)
+    monkeypatch.setattr(demo, "STEPS_SHARE", STEPS / planned)
     app = typer.Typer()
     app.command()(demo.demo_command)
     result = CliRunner().invoke(app, ["--out", str(tmp_path / "out"), "--json", "-q", "--threads", "1"])
     assert result.exit_code == 0, result.stderr or result.exception
     values = json.loads(result.stdout)
+    assert RunFolder.open(tmp_path / "out" / "run").summary["steps"] == STEPS
     assert values["chamfer_percent"] < 3
     for name in ("demo.ply", "comparison.png", "run/scene.json", "scene/cameras.npz"):
         assert (tmp_path / "out" / name).is_file()

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from dvr_cli.comparing.metrics import surface_distance
-from dvr_cli.config import Losses, Start
 from dvr_cli.fitting.depth_targets import dense_targets, sparse_targets
 from dvr_cli.fitting.scene_description import read_described_scene
 from dvr_cli.kernels.views import stack_views
@@ -26,8 +25,8 @@ BOWL = Shape(
 # Only silhouettes and depth: what comparing photographs would add is another matter.
 BY_DEPTH = TINY.model_copy(
     update={
-        "losses": Losses(photometric=0, rgb=0),
-        "start": Start(voxels=32, image_divisor=2, carve=False, pixel_step=1),
+        "losses": TINY.losses.model_copy(update={"photometric": 0.0, "rgb": 0.0}),
+        "start": TINY.start.model_copy(update={"carve": False}),
     }
 )
 

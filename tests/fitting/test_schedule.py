@@ -3,11 +3,16 @@
 import numpy as np
 import pytest
 
-from dvr_cli.config import FAST, Settings
+from dvr_cli.config import Level, Settings
 from dvr_cli.fitting.events import StepReport
 from dvr_cli.fitting.levels import step_generator
 from dvr_cli.fitting.schedule import LevelClock
 from tests.fitting.tiny_runs import TINY, Observer, fit
+
+THREE_LEVELS = Settings(
+    preset="fast",
+    levels=tuple(Level(voxels=v, image_divisor=1, steps=s) for v, s in ((64, 400), (128, 800), (192, 1200))),
+)
 
 
 def play(settings: Settings, pace: list[float], start: tuple[int, int, float] = (0, 0, 0.0)) -> tuple[list[int], float]:
@@ -30,20 +35,20 @@ def play(settings: Settings, pace: list[float], start: tuple[int, int, float] = 
 
 
 def test_without_limit_the_schedule_is_kept():
-    steps, seconds = play(FAST, [0.02, 0.03, 0.04])
-    assert steps == [level.steps for level in FAST.levels]
+    steps, seconds = play(THREE_LEVELS, [0.02, 0.03, 0.04])
+    assert steps == [level.steps for level in THREE_LEVELS.levels]
     assert seconds == pytest.approx(sum(n * p for n, p in zip(steps, [0.02, 0.03, 0.04], strict=True)))
 
 
 def test_ample_limit_changes_nothing():
-    limited = FAST.model_copy(update={"time_limit": 1000.0})
-    assert play(limited, [0.02, 0.03, 0.04]) == play(FAST, [0.02, 0.03, 0.04])
+    limited = THREE_LEVELS.model_copy(update={"time_limit": 1000.0})
+    assert play(limited, [0.02, 0.03, 0.04]) == play(THREE_LEVELS, [0.02, 0.03, 0.04])
 
 
 @pytest.mark.parametrize("limit", [5.0, 20.0, 60.0])
 @pytest.mark.parametrize("pace", [[0.02, 0.03, 0.04], [0.1, 0.1, 0.1], [0.01, 0.05, 0.2]])
 def test_limit_is_kept_and_every_level_gets_its_share(limit, pace):
-    settings = FAST.model_copy(update={"time_limit": limit})
+    settings = THREE_LEVELS.model_copy(update={"time_limit": limit})
     steps, seconds = play(settings, pace)
     full = sum(level.steps * p for level, p in zip(settings.levels, pace, strict=True))
     # Up to ten steps may pass before the pace of a level is known.
@@ -53,13 +58,13 @@ def test_limit_is_kept_and_every_level_gets_its_share(limit, pace):
 
 
 def test_resumed_run_counts_the_time_before():
-    settings = FAST.model_copy(update={"time_limit": 30.0})
+    settings = THREE_LEVELS.model_copy(update={"time_limit": 30.0})
     _, seconds = play(settings, [0.05, 0.05, 0.05], start=(1, 100, 12.0))
     assert 28 < seconds < 31
 
 
 def test_limit_that_has_passed_leaves_nothing_to_do():
-    settings = FAST.model_copy(update={"time_limit": 10.0})
+    settings = THREE_LEVELS.model_copy(update={"time_limit": 10.0})
     assert play(settings, [0.05] * 3, start=(2, 300, 10.5))[0] == [300]
 
 

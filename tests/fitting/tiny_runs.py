@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dvr_cli.config import Level, Settings, Start
+from dvr_cli.config import Level, Losses, Optimiser, Photometric, Settings, Start
 from dvr_cli.fitting.events import Message, StepReport
 from dvr_cli.fitting.reconstruct import ReconstructionSummary, load_field, reconstruct
 from dvr_cli.fitting.run_folder import RunFolder
@@ -17,17 +17,28 @@ from dvr_cli.surfaces.extraction import extract, to_world
 from dvr_cli.surfaces.from_field import extract_field
 from dvr_cli.surfaces.mesh import Mesh
 
+# Every number that matters is given, so that tests do not move with the defaults.
 TINY = Settings(
     preset="fast",
+    image_size=800,
     levels=(
         Level(voxels=24, image_divisor=2, steps=15, patch_radius=2),
         Level(voxels=40, image_divisor=1, steps=25, patch_radius=2),
     ),
-    start=Start(voxels=32, image_divisor=2, planes=48, pixel_step=1),
+    start=Start(
+        voxels=32, image_divisor=2, pixel_step=1, planes=48, sources=3, patch_radius=2, noise=0.01, least_score=0.4,
+        tolerance=2.0, confirmations=2, free_votes=2, margin=1.5,
+    ),
+    losses=Losses(photometric=1.0, rgb=0.05, silhouette=0.5, margin=0.5, sparse_depth=1.0, depth=1.0),
+    photometric=Photometric(share=0.5, neighbours=8, sources=4, keep=2, noise=0.01),
+    optimiser=Optimiser(
+        memory=0.8, damping=0.2, rate=0.5, final_rate=0.2, longest_step=0.2, smoothing=0.5, final_smoothing=0.15,
+        redistancing=0.3, band=6.0, band_every=4, colour_rate=0.5,
+    ),
     rays_per_step=2048,
     device="cpu",
     threads=1,
-)
+)  # fmt: skip
 
 
 def write_tiny_scene(folder: Path, shape: Shape, views: int = 10, image_size: int = 96) -> Scene:
