@@ -14,7 +14,7 @@ class StepReport:
     steps: int
     """Steps planned for the whole run."""
     losses: dict[str, float]
-    """Each loss by its name, weighted."""
+    """What each term reports, by its name; docs/run_folder.md says what each number is."""
     psnr: float | None
     """Of the pixels of the last measurement, dB."""
     silhouette_iou: float | None

@@ -77,7 +77,7 @@ def find_mask_folder(root: Path, masks: Path | bool) -> Path:
     raise SceneError(
         f"Masks were asked for, but {' and '.join(str(folder) for folder in folders)} "
         f"{'does' if len(folders) == 1 else 'do'} not exist.\n"
-        "Put one mask per image there (white = object), pass --masks FOLDER, or run without --masks."
+        "Put one mask per image there (white = object), pass --mask-folder FOLDER, or run without --masks."
     )
 
 
