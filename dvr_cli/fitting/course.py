@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from dvr_cli.errors import RunError
@@ -106,15 +106,21 @@ def _waiting(field: GridField) -> dict[str, Tensor]:
 def _pack(grid: Tensor, untouched: float) -> dict[str, Any] | Tensor:
     """A grid (n, n, n) or (n, n, n, c) as the vertices where any channel differs from `untouched`, on the CPU."""
     grid = grid.detach()
-    channels = grid.reshape(grid.shape[0] ** 3, -1).unbind(1)
-    touched = channels[0] != untouched
-    for channel in channels[1:]:
-        touched |= channel != untouched
-    places = touched.nonzero().squeeze(1)
-    if len(places) > _DENSE_SHARE * len(touched):
+    vertices = grid.shape[0] ** 3
+    places = _touched_vertices(grid, untouched)
+    if len(places) > _DENSE_SHARE * vertices:
         return grid.to("cpu", copy=True)
-    values = grid.reshape(len(touched), -1)[places]
+    values = grid.reshape(vertices, -1)[places]
     return {"shape": list(grid.shape), "untouched": untouched, "places": places.int().cpu(), "values": values.cpu()}
+
+
+def _touched_vertices(grid: Tensor, untouched: float) -> Int[Tensor, "touched"]:
+    """Indices of the vertices where any channel differs from `untouched`, in rising order."""
+    differs = grid.reshape(-1) != untouched
+    # Most values do not differ, and numpy finds the few that do three times as fast.
+    on_cpu = differs.device.type == "cpu"
+    elements = torch.from_numpy(np.flatnonzero(differs.numpy())) if on_cpu else differs.nonzero().squeeze(1)
+    return torch.unique_consecutive(elements // (len(differs) // grid.shape[0] ** 3))
 
 
 def _unpack(packed: dict[str, Any] | Tensor, device: torch.device) -> Tensor:
