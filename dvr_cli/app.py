@@ -60,6 +60,11 @@ def main(arguments: list[str] | None = None) -> None:
         app(arguments, prog_name="dvr")
     except DvrError as error:
         _fail(f"Error: {error}", error.exit_code)
+    except SystemExit as end:
+        # Typer makes this of a Ctrl-C that no command handles, and says nothing.
+        if _was_interrupted(end):
+            _fail("Interrupted.", EXIT_INTERRUPTED)
+        raise
     except KeyboardInterrupt:
         _fail("Interrupted.", EXIT_INTERRUPTED)
     except MemoryError:
@@ -73,6 +78,13 @@ def main(arguments: list[str] | None = None) -> None:
             "dvr --version and the traceback (dvr --debug ...).",
             EXIT_BUG,
         )
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Whether a KeyboardInterrupt stands anywhere in the chain of exceptions that led to this one."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _fail(message: str, code: int) -> None:

@@ -253,7 +253,7 @@ def test_overwriting_run_that_is_stopped_early_leaves_the_old_one(scene, engine,
     assert RunFolder.latest().finished and RunFolder.latest().settings.seed == 1
 
 
-def test_second_signal_aborts_at_once(scene, engine):
+def test_second_signal_aborts_at_once(scene, engine, capsys):
     def interrupt_twice(should_stop):
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
@@ -261,6 +261,7 @@ def test_second_signal_aborts_at_once(scene, engine):
 
     engine.before_end = interrupt_twice
     assert dvr("reconstruct", "scan65") == 130
+    assert capsys.readouterr().err.splitlines()[-1] == "Interrupted."
     # The folder is free again.
     engine.before_end = lambda should_stop: None
     assert dvr("reconstruct", "scan65") == 0

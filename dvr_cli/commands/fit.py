@@ -22,5 +22,7 @@ def fit_scene(scene: Scene, settings: Settings, run: RunFolder, output: Output) 
     """
     with output.progress() as report, stop_on_signals(lambda text: report(Message(text))) as stop:
         summary = reconstruct(scene, settings, run, report, stop)
-    run.write_summary(asdict(summary))
+    # A finished run that is resumed keeps the numbers of the session that did the work.
+    if summary.resumed_from != summary.steps or not run.finished:
+        run.write_summary(asdict(summary))
     return summary, 0 if summary.finished else stop.exit_code
