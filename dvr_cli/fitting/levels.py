@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
-from dvr_cli.config import Settings
+from dvr_cli.config import Photometric, Settings
 from dvr_cli.fitting import initial
 from dvr_cli.fitting.course import Course
 from dvr_cli.fitting.depth_terms import DepthTargets, accumulate_depth
@@ -61,12 +63,23 @@ def enter_level(course: Course, settings: Settings) -> StepState:
     return course.optimiser
 
 
+def compared_views(stack: ViewArrays, photometric: Photometric) -> Int[Tensor, "v m"]:
+    """Views that each view may be compared with, nearest first; -1 fills up.
+
+    Sources are drawn one from each group of columns. Where there are no more other views than groups, the table is just
+    as wide as there are views: every ray then gets all of them, some twice, and the best two may be one and the same.
+    """
+    others = stack.count - 1
+    width = photometric.neighbours if others > photometric.sources else max(others, 1)
+    return initial.neighbour_views(stack, width)
+
+
 def run_level(course: Course, stack: ViewArrays, depth: DepthTargets, settings: Settings, watch: Watch) -> bool:
     """Take the steps of the course's level; True when the level has come to its end, False when it was stopped."""
     level = settings.levels[course.level]
     state = enter_level(course, settings)
     pool = pixel_pool(stack, max(2, RIM // level.image_divisor))
-    neighbours = initial.neighbour_views(stack, settings.photometric.neighbours)
+    neighbours = compared_views(stack, settings.photometric)
     clock, meter = LevelClock(settings, course.level, course.level_step, course.seconds), Meter()
     planned = clock.planned_steps(course.level_step)
     while course.level_step < planned:
