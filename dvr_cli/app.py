@@ -7,6 +7,8 @@ Exit codes: 0 done; 1 bad input or a problem of the machine (disk, memory); 2 mi
 import os
 import sys
 import traceback
+from collections.abc import Callable
+from inspect import cleandoc
 from typing import Annotated
 
 import typer
@@ -15,6 +17,7 @@ from dvr_cli import __version__
 from dvr_cli.commands.demo import demo_command
 from dvr_cli.commands.export import export_command
 from dvr_cli.commands.inspect import inspect_command
+from dvr_cli.commands.options import FLAG
 from dvr_cli.commands.reconstruct import reconstruct_command
 from dvr_cli.errors import DvrError
 
@@ -30,10 +33,18 @@ app = typer.Typer(
     # Tracebacks are for bugs only, and on request: see `main`.
     pretty_exceptions_enable=False,
 )
-app.command("reconstruct")(reconstruct_command)
-app.command("export")(export_command)
-app.command("inspect")(inspect_command)
-app.command("demo")(demo_command)
+
+
+def _register(name: str, command: Callable[..., None]) -> None:
+    """Add a command whose help is its docstring, without the source's line breaks, which Typer would keep."""
+    paragraphs = cleandoc(command.__doc__ or "").split("\n\n")
+    app.command(name, help="\n\n".join(paragraph.replace("\n", " ") for paragraph in paragraphs))(command)
+
+
+_register("reconstruct", reconstruct_command)
+_register("export", export_command)
+_register("inspect", inspect_command)
+_register("demo", demo_command)
 
 
 def _print_version(asked: bool) -> bool:
@@ -46,9 +57,9 @@ def _print_version(asked: bool) -> bool:
 @app.callback(epilog="Start with: dvr demo")
 def _common(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", metavar=FLAG, callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks (or set DVR_DEBUG=1).")] = False,
+    debug: Annotated[bool, typer.Option("--debug", metavar=FLAG, help="Show tracebacks (or set DVR_DEBUG=1).")] = False,
 ) -> None:
     if debug:
         os.environ["DVR_DEBUG"] = "1"

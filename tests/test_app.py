@@ -92,6 +92,12 @@ def test_every_command_can_be_quiet_and_explains_itself(command, capsys):
     assert "--quiet" in capsys.readouterr().out
 
 
+def test_help_flows_whatever_the_width(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    assert dvr("export", "--help") == 0
+    assert "Axes are those of the scene in every format" in capsys.readouterr().out
+
+
 def test_version_names_the_program(capsys):
     assert dvr("--version") == 0
     assert capsys.readouterr().out.startswith("dvr ")

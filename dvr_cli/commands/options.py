@@ -8,6 +8,9 @@ import typer
 
 from dvr_cli.errors import SceneError
 
+FLAG = ""
+"""What the help shows as the value of an option that takes none; Typer would write <bool>."""
+
 
 def parse_duration(text: str) -> float:
     """Seconds from `60`, `60s`, `1.5m` or `1h`."""
@@ -46,7 +49,10 @@ SceneArgument = Annotated[
     Path, typer.Argument(metavar="SCENE", help="Folder with photographs and cameras.", show_default=False)
 ]
 MasksOption = Annotated[
-    bool, typer.Option("--masks", help="Use the silhouettes in the scene's mask/ or masks/ folder.", show_default=False)
+    bool,
+    typer.Option(
+        "--masks", metavar=FLAG, help="Use the silhouettes in the scene's mask/ or masks/ folder.", show_default=False
+    ),
 ]
 MaskFolderOption = Annotated[
     Path | None, typer.Option("--mask-folder", help="Use the silhouettes in this folder.", show_default=False)
@@ -73,12 +79,18 @@ RunOption = Annotated[
 DeviceOption = Annotated[
     str | None,
     typer.Option(
-        "--device", parser=parse_device, metavar="auto|cpu|cuda|cuda:N", help="Where to compute.", show_default=False
+        "--device",
+        parser=parse_device,
+        metavar="auto|cpu|cuda|cuda:N",
+        help="Where to compute. (default: auto)",
+        show_default=False,
     ),
 ]
 ThreadsOption = Annotated[
     int | None, typer.Option("--threads", min=1, help="CPU threads. (default: all cores)", show_default=False)
 ]
-SeedOption = Annotated[int | None, typer.Option("--seed", help="Seed of all random numbers.", show_default=False)]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")]
+SeedOption = Annotated[
+    int | None, typer.Option("--seed", help="Seed of all random numbers. (default: 0)", show_default=False)
+]
+JsonOption = Annotated[bool, typer.Option("--json", metavar=FLAG, help="Print the result as JSON.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", metavar=FLAG, help="No progress and no notes.")]

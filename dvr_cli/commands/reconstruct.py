@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from dvr_cli.commands.options import (
+    FLAG,
     ColmapOption,
     DepthOption,
     DeviceOption,
@@ -28,6 +29,9 @@ from dvr_cli.config_io import resolve_settings
 from dvr_cli.console import Output, duration
 from dvr_cli.errors import ConfigError, SceneError
 
+IMAGE_SIZE_HELP = "Longest side of the photographs to work at. (default: {})".format(
+    ", ".join(f"{settings.image_size or 'full'} for {name}" for name, settings in PRESETS.items())
+)
 LEAST_IOU = 0.8
 """Good masks and cameras end above 0.95, even on tiny photographs."""
 
@@ -50,16 +54,22 @@ def reconstruct_command(
         Path | None,
         typer.Option("--out", help="Folder of the run. (default: runs/SCENE-NAME)", show_default=False),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in that folder.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Discard the run in that folder.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", metavar=FLAG, help="Go on with the run in that folder.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", metavar=FLAG, help="Discard the run in that folder.")
+    ] = False,
     time: Annotated[
         float | None,
-        typer.Option("--time", parser=parse_duration, metavar="DURATION", help="Optimise this long: 60s, 2m, 1h."),
+        typer.Option(
+            "--time", parser=parse_duration, metavar="DURATION", help="Optimise this long at most: 60s, 2m, 1h."
+        ),
     ] = None,
-    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Optimise this many steps.")] = None,
+    steps: Annotated[
+        int | None, typer.Option("--steps", min=1, help="Optimise this many steps. (default: the preset's)")
+    ] = None,
     image_size: Annotated[
         Any,
-        typer.Option("--image-size", parser=parse_image_size, metavar="PIXELS|full", help="Longest side to work at."),
+        typer.Option("--image-size", parser=parse_image_size, metavar="PIXELS|full", help=IMAGE_SIZE_HELP),
     ] = None,
     device: DeviceOption = None,
     threads: ThreadsOption = None,
