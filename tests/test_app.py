@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from dvr_cli import app
-from dvr_cli.commands.options import parse_duration
+from dvr_cli.commands.options import IMAGE_SIZE_HELP, PRESET_HELP, parse_duration
 from dvr_cli.commands.reconstruct import with_steps
 from dvr_cli.config import PRESETS
+from dvr_cli.config_io import DEFAULT_PRESET
 from dvr_cli.errors import ConfigError, RunError
 from dvr_cli.fitting.events import Message, StepReport
 from dvr_cli.fitting.run_folder import RunFolder
@@ -90,6 +91,15 @@ def test_help_lists_every_command(capsys):
 def test_every_command_can_be_quiet_and_explains_itself(command, capsys):
     assert dvr(command, "--help") == 0
     assert "--quiet" in capsys.readouterr().out
+
+
+def test_help_names_the_presets_as_they_are():
+    names, sizes = (
+        ", ".join(PRESETS),
+        [f"{settings.image_size or 'full'} for {name}" for name, settings in PRESETS.items()],
+    )
+    assert f"One of: {names}. (default: {DEFAULT_PRESET})" == PRESET_HELP
+    assert IMAGE_SIZE_HELP.endswith(f"(default: {', '.join(sizes)})")
 
 
 def test_help_flows_whatever_the_width(capsys, monkeypatch):

@@ -5,10 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dvr_cli.commands.options import DeviceOption, JsonOption, QuietOption, SeedOption, ThreadsOption
+from dvr_cli.commands.options import DeviceOption, JsonOption, PresetOption, QuietOption, SeedOption, ThreadsOption
 from dvr_cli.commands.reconstruct import with_steps
-from dvr_cli.config import PRESETS
-from dvr_cli.config_io import resolve_settings
 from dvr_cli.console import Output
 
 if TYPE_CHECKING:
@@ -30,7 +28,7 @@ ERROR_SHARE = 0.005
 
 def demo_command(
     out: Annotated[Path, typer.Option("--out", help="Folder to write into.")] = Path("demo"),
-    preset: Annotated[str, typer.Option("--preset", help=f"One of: {', '.join(PRESETS)}.")] = "fast",
+    preset: PresetOption = None,
     device: DeviceOption = None,
     threads: ThreadsOption = None,
     seed: SeedOption = None,
@@ -42,6 +40,8 @@ def demo_command(
     Photographs of an exactly known surface are made, reconstructed and exported; the distance between the two surfaces
     is printed and drawn. An earlier demo in the same folder is replaced.
     """
+    from dvr_cli.config_io import resolve_settings
+
     output = Output(quiet, as_json)
     settings = resolve_settings(preset, None, {"device": device, "threads": threads, "seed": seed})
     settings = with_steps(settings, round(STEPS_SHARE * sum(level.steps for level in settings.levels)))

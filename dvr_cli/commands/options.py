@@ -45,6 +45,11 @@ def existing_path(path: Path, scene: Path, option: str) -> Path:
     raise SceneError(f"{option}: there is no {path}{inside}. Check the path.")
 
 
+# The settings and their checks take longer to import than the help may take, so it repeats three facts about the
+# presets; a test compares.
+PRESET_HELP = "One of: fast, quality. (default: fast)"
+IMAGE_SIZE_HELP = "Longest side of the photographs to work at. (default: 800 for fast, full for quality)"
+
 SceneArgument = Annotated[
     Path, typer.Argument(metavar="SCENE", help="Folder with photographs and cameras.", show_default=False)
 ]
@@ -72,6 +77,7 @@ ColmapOption = Annotated[
 ViewsOption = Annotated[
     str | None, typer.Option("--views", metavar="RANGE", help="Use only these views, e.g. 0-11.", show_default=False)
 ]
+PresetOption = Annotated[str | None, typer.Option("--preset", help=PRESET_HELP, show_default=False)]
 RunOption = Annotated[
     Path | None,
     typer.Option("--run", help="Folder of the run. (default: the latest in ./runs)", show_default=False),

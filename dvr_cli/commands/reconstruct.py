@@ -3,18 +3,20 @@
 import shlex
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dvr_cli.commands.options import (
     FLAG,
+    IMAGE_SIZE_HELP,
     ColmapOption,
     DepthOption,
     DeviceOption,
     JsonOption,
     MaskFolderOption,
     MasksOption,
+    PresetOption,
     QuietOption,
     SceneArgument,
     SeedOption,
@@ -24,14 +26,12 @@ from dvr_cli.commands.options import (
     parse_duration,
     parse_image_size,
 )
-from dvr_cli.config import PRESETS, Settings
-from dvr_cli.config_io import resolve_settings
 from dvr_cli.console import Output, duration
 from dvr_cli.errors import ConfigError, SceneError
 
-IMAGE_SIZE_HELP = "Longest side of the photographs to work at. (default: {})".format(
-    ", ".join(f"{settings.image_size or 'full'} for {name}" for name, settings in PRESETS.items())
-)
+if TYPE_CHECKING:
+    from dvr_cli.config import Settings
+
 LEAST_IOU = 0.8
 """Good masks and cameras end above 0.95, even on tiny photographs."""
 
@@ -43,10 +43,7 @@ def reconstruct_command(
     depth: DepthOption = None,
     colmap: ColmapOption = None,
     views: ViewsOption = None,
-    preset: Annotated[
-        str | None,
-        typer.Option("--preset", help=f"One of: {', '.join(PRESETS)}. (default: fast)", show_default=False),
-    ] = None,
+    preset: PresetOption = None,
     config: Annotated[
         Path | None, typer.Option("--config", help="TOML file with settings.", show_default=False)
     ] = None,
@@ -134,7 +131,7 @@ def reading_options(
     }
 
 
-def with_steps(settings: Settings, steps: int | None) -> Settings:
+def with_steps(settings: "Settings", steps: int | None) -> "Settings":
     """The settings with the schedule shortened or lengthened to `steps` steps, shared between the levels as before."""
     if steps is None:
         return settings
@@ -158,8 +155,9 @@ def _settings_and_reading(
     steps: int | None,
     resume: bool,
     overwrite: bool,
-) -> tuple[Settings, dict[str, Any]]:
+) -> "tuple[Settings, dict[str, Any]]":
     """Settings and reading options, those of the earlier run standing in for what is not given when it is resumed."""
+    from dvr_cli.config_io import resolve_settings
     from dvr_cli.fitting.run_folder import RunFolder, check_target
 
     check_target(run_path, resume, overwrite)
