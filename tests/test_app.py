@@ -206,6 +206,12 @@ def test_surface_that_contradicts_the_masks_is_noted(scene, engine, capsys, mask
     assert ("dvr inspect scan65 --masks" in capsys.readouterr().err) == warned
 
 
+@pytest.mark.parametrize("masks", [True, False])
+def test_masks_that_are_not_used_are_noted(scene, engine, capsys, masks):
+    assert dvr("reconstruct", "scan65", *(["--masks"] if masks else [])) == 0
+    assert ("The masks in scan65/mask are not used; --masks uses them." in capsys.readouterr().err) != masks
+
+
 def test_second_run_needs_a_decision(scene, engine, capsys):
     assert dvr("reconstruct", "scan65", "--seed", "1") == 0
     assert dvr("reconstruct", "scan65") == 1

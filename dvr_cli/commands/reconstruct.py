@@ -91,6 +91,7 @@ def reconstruct_command(
     loaded = read_described_scene(scene, reading)
     output.note(f"{loaded.name}: {len(loaded.views)} views ({loaded.format})")
     output.note(f"Region of interest: {loaded.bounds_source}")
+    _note_unused_masks(reading, scene, output)
     with RunFolder.create(run_path, settings, describe_scene(loaded, reading), resume, overwrite) as run:
         from dvr_cli.commands.fit import fit_scene
 
@@ -167,6 +168,15 @@ def _settings_and_reading(
         remembered = earlier.scene_description.get("options", {})
         reading = {key: remembered.get(key) if value is None else value for key, value in reading.items()}
     return with_steps(resolve_settings(preset, config, overrides, base), steps), reading
+
+
+def _note_unused_masks(reading: dict[str, Any], scene: Path, output: Output) -> None:
+    """Say so when there are masks that nobody asked for: without them the surroundings are reconstructed too."""
+    from dvr_cli.scenes.readers.files import MASK_FOLDERS
+
+    folder = next((scene / name for name in MASK_FOLDERS if (scene / name).is_dir()), None)
+    if folder is not None and not reading["masks"]:
+        output.note(f"The masks in {folder} are not used; --masks uses them.")
 
 
 def _note_contradicted_masks(silhouette_iou: float | None, scene: Path, output: Output) -> None:

@@ -75,13 +75,14 @@ def test_bent_patches_agree_with_the_twin(ball, ball_rays):
 
 def test_slope_is_the_derivative_of_the_loss(ball, ball_rays):
     """Central differences of the twin's loss; where a sample crosses a pixel's edge between them there is a kink."""
-    stack, rays = in_double(ball), doubled(ball_rays)
+    some = {name: value[::3].contiguous() if torch.is_tensor(value) else value for name, value in ball_rays.items()}
+    stack, rays = in_double(ball), doubled(some)
     step = 1e-6
     ahead, _, _ = twins.patch_ncc(stack, **rays | {"t": rays["t"] + step})
     behind, _, _ = twins.patch_ncc(stack, **rays | {"t": rays["t"] - step})
     loss, slope, _ = twins.patch_ncc(stack, **rays)
     difference = ((ahead - behind) / (2 * step) - slope)[(loss > 0) & (ahead > 0) & (behind > 0)]
-    assert len(difference) > 4000
+    assert len(difference) > 1300
     assert (difference.abs() < 1e-6 * slope.abs().max()).double().mean() > 0.98
 
 
