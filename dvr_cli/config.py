@@ -20,18 +20,23 @@ class Level(Part):
 
     voxels: int = Field(ge=16, le=512)
     """Grid vertices per side of the cube."""
-    image_divisor: Literal[1, 2, 4, 8]
-    """Photographs are used at 1/divisor of the working size."""
     steps: int = Field(ge=1)
+    image_size: int | None = Field(default=None, ge=16)
+    """Photographs are halved until their longest side is at most this, three times at most; None: not at all."""
     patch_radius: int = Field(default=2, ge=1, le=8)
     """Half width of compared patches, pixels of the shrunk photographs."""
+    reach: float = Field(default=0.0, ge=0)
+    """Voxels along the ray within which better matches are looked for."""
 
 
 class Start(Part):
     """The first field: visual hull carved by coarse multi-view depth (`fitting.initial`)."""
 
+    fill_masks: bool = True
+    """Fill holes in masks that nearly all other masks refute (`scenes.mask_repair`)."""
     voxels: int = Field(default=96, ge=16, le=256)
-    image_divisor: Literal[1, 2, 4, 8] = 4
+    image_size: int | None = Field(default=200, ge=16)
+    """As for a level."""
     carve: bool = True
     pixel_step: int = Field(default=3, ge=1)
     planes: int = Field(default=128, ge=8)
@@ -56,9 +61,13 @@ class Losses(Part):
     """1 - NCC of patches between views."""
     rgb: float = Field(default=0.05, ge=0)
     """Colour difference; this weight is for the geometry alone, the colours always follow the photographs."""
-    silhouette: float = Field(default=0.5, ge=0)
-    """Free space and occupancy: squared distance, in voxels, by which a ray is on the wrong side of the surface."""
+    free_space: float = Field(default=0.5, ge=0)
+    """Squared distance, in voxels, by which the surface stands in the way of a ray past the object."""
+    occupancy: float = Field(default=0.25, ge=0)
+    """The same by which a ray through the object misses it. Less than free space: where masks contradict each other by
+    more than a thin part is thick, equal pulls tear it to shreds."""
     margin: float = Field(default=0.5, ge=0)
+    """Voxels by which a ray that was on the wrong side is asked to be on the right one."""
     sparse_depth: float = Field(default=1.0, ge=0)
     """Points on the surface, and along the rays that see them: robust distances in voxels, per point drawn."""
     depth: float = Field(default=1.0, ge=0)
@@ -85,15 +94,15 @@ class Optimiser(Part):
 
     memory: float = Field(default=0.8, ge=0, lt=1)
     """Weight of the sums of earlier steps."""
-    damping: float = Field(default=0.2, gt=0)
+    damping: float = Field(default=0.4, gt=0)
     """Added to the curvature (per voxel squared): where the data says less than this, the surface hardly moves."""
     rate: float = Field(default=0.5, gt=0, le=1)
     final_rate: float = Field(default=0.2, gt=0, le=1)
     longest_step: float = Field(default=0.2, gt=0)
     """Voxels."""
-    smoothing: float = Field(default=0.5, ge=0, lt=1)
-    final_smoothing: float = Field(default=0.5, ge=0, lt=1)
-    redistancing: float = Field(default=0.3, ge=0, lt=1)
+    smoothing: float = Field(default=0.6, ge=0, lt=1)
+    final_smoothing: float = Field(default=0.35, ge=0, lt=1)
+    redistancing: float = Field(default=0.03, ge=0, lt=1)
     band: float = Field(default=6.0, gt=1)
     """Half width of the band, voxels."""
     band_every: int = Field(default=2, ge=1)
@@ -124,9 +133,9 @@ class Settings(Part):
 FAST = Settings(
     preset="fast",
     levels=(
-        Level(voxels=64, image_divisor=2, steps=80),
-        Level(voxels=128, image_divisor=1, steps=120),
-        Level(voxels=192, image_divisor=1, steps=200),
+        Level(voxels=96, image_size=400, steps=100, reach=6),
+        Level(voxels=128, steps=150),
+        Level(voxels=192, steps=200),
     ),
 )
 
@@ -134,9 +143,9 @@ QUALITY = Settings(
     preset="quality",
     image_size=None,
     levels=(
-        Level(voxels=64, image_divisor=4, steps=80),
-        Level(voxels=128, image_divisor=2, steps=200),
-        Level(voxels=256, image_divisor=1, steps=600),
+        Level(voxels=96, image_size=400, steps=150, reach=6),
+        Level(voxels=160, image_size=800, steps=300),
+        Level(voxels=256, steps=700),
     ),
 )
 

@@ -30,8 +30,8 @@ OUTPUT = Path(__file__).parent / "output" / "02_synthetic"
 # the bowl in the object's top.
 SETTINGS = Settings(
     preset="fast",
-    start=Start(voxels=64, image_divisor=1),
-    levels=(Level(voxels=48, image_divisor=2, steps=40), Level(voxels=96, image_divisor=1, steps=60)),
+    start=Start(voxels=64, image_size=None),
+    levels=(Level(voxels=48, image_size=100, steps=40), Level(voxels=96, steps=60)),
     rays_per_step=8192,
 )
 

@@ -36,7 +36,7 @@ BOWL = Shape(
 )
 SETTINGS = Settings(
     preset="fast",
-    levels=(Level(voxels=32, image_divisor=2, steps=30), Level(voxels=64, image_divisor=1, steps=50)),
+    levels=(Level(voxels=32, image_size=100, steps=30), Level(voxels=64, steps=50)),
     rays_per_step=4096,
 )
 

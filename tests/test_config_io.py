@@ -53,15 +53,14 @@ def test_settings_of_an_earlier_run_stand_in_for_the_preset():
         ("sed = 1", r"settings\.toml: unknown key 'sed'\. Did you mean 'seed'\?"),
         ("zzz = 1", r"unknown key 'zzz'\. Known here: preset, image_size"),
         (
-            "[[levels]]\nvoxels = 64\nimage_divisor = 1\nstep = 3\nsteps = 3",
+            "[[levels]]\nvoxels = 64\nimage_size = 100\nstep = 3\nsteps = 3",
             r"'levels\[0\]\.step'\. Did you mean 'levels\[0\]\.steps'",
         ),
         (
-            "[[levels]]\nvoxels = 8\nimage_divisor = 1\nsteps = 3",
+            "[[levels]]\nvoxels = 8\nimage_size = 100\nsteps = 3",
             r"levels\[0\]\.voxels = 8 .*a whole number >= 16 and <= 512",
         ),
-        ("[[levels]]\nvoxels = 64\nimage_divisor = 3\nsteps = 3", r"image_divisor = 3 .*one of 1, 2, 4, 8"),
-        ("[[levels]]\nvoxels = 64", r"levels\[0\]\.image_divisor is missing"),
+        ("[[levels]]\nvoxels = 64", r"levels\[0\]\.steps is missing"),
         ('threads = "many"', r"threads = 'many' .*a whole number >= 1, or \"none\""),
         ("time_limit = 0", r"time_limit = 0 .*a number > 0"),
         ("levels = 3", "levels = 3 cannot be used"),

@@ -25,8 +25,10 @@ from dvr_cli.kernels.views import ViewArrays
 SECONDS_BETWEEN_CHECKPOINTS = 8.0
 SECONDS_BETWEEN_METRICS = 1.0
 STEPS_BETWEEN_READINGS = 10
-RIM = 16
-"""Pixels around the masks, at the full working size, in which free space is asked for."""
+RIM = 0.02
+"""Width of the rim around the masks in which free space is asked for, in longest sides of the photographs ..."""
+NARROWEST_RIM = 8
+"""... and in pixels at least."""
 
 
 @dataclass
@@ -78,13 +80,13 @@ def run_level(course: Course, stack: ViewArrays, depth: DepthTargets, settings: 
     """Take the steps of the course's level; True when the level has come to its end, False when it was stopped."""
     level = settings.levels[course.level]
     state = enter_level(course, settings)
-    pool = pixel_pool(stack, max(2, RIM // level.image_divisor))
+    pool = pixel_pool(stack, max(NARROWEST_RIM, round(RIM * int(torch.maximum(stack.widths, stack.heights).max()))))
     neighbours = compared_views(stack, settings.photometric)
     clock, meter = LevelClock(settings, course.level, course.level_step, course.seconds), Meter()
     planned = clock.planned_steps(course.level_step)
     while course.level_step < planned:
         generator = step_generator(settings.seed, course.level, course.level_step)
-        meter.add(accumulate(course.field, stack, pool, neighbours, settings, level.patch_radius, generator))
+        meter.add(accumulate(course.field, stack, pool, neighbours, settings, level, generator))
         meter.add(accumulate_depth(course.field, stack, depth, settings.losses, generator))
         update(course.field, state, settings, course.level_step / planned, course.level_step)
         course.level_step += 1

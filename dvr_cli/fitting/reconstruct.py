@@ -26,9 +26,10 @@ from dvr_cli.fitting.preview import write_preview
 from dvr_cli.fitting.run_folder import RunFolder
 from dvr_cli.fitting.working_cube import in_cube, working_cube
 from dvr_cli.kernels import launch
-from dvr_cli.kernels.views import ViewArrays, stack_views
+from dvr_cli.kernels.views import ViewArrays, halvings, stack_views
 from dvr_cli.scenes.checks import check_hull
 from dvr_cli.scenes.images import load_views
+from dvr_cli.scenes.mask_repair import with_holes_filled
 from dvr_cli.scenes.views import LoadedView, Scene
 
 Report = Callable[[StepReport | Message], None]
@@ -143,13 +144,17 @@ def _load(scene: Scene, settings: Settings, watch: Watch) -> list[LoadedView]:
 
     watch.report(Message(f"Loading {len(scene.views)} photographs"))
     views = load_views(scene, settings.image_size, settings.threads, report)
+    if settings.start.fill_masks:
+        views, filled = with_holes_filled(views, scene.unit_from_world)
+        if filled:
+            watch.report(Message(f"Filled holes in masks that nearly all others refute: {', '.join(filled)}"))
     check_hull(scene, views)
     return views
 
 
 def _start(scene: Scene, views: list[LoadedView], settings: Settings, watch: Watch, device: torch.device) -> Course:
     """The course before the first step."""
-    divisor = settings.start.image_divisor
+    divisor = halvings(views, settings.start.image_size)
     stack = stack_views(views, scene.unit_from_world, divisor, device)
     cube = working_cube(stack, scene.unit_from_world)
     stack = in_cube(stack, cube)
@@ -179,7 +184,7 @@ def _level_inputs(
     by_divisor: dict[int, tuple[ViewArrays, DepthTargets]] = {}
     inputs = {}
     for index, level in list(enumerate(settings.levels))[course.level :]:
-        divisor = level.image_divisor
+        divisor = halvings(views, level.image_size)
         if divisor not in by_divisor:
             stack = stack_views(views, course.cube_from_world, divisor, device)
             dense = dense_targets(views, stack, divisor, course.cube_from_world)

@@ -10,17 +10,19 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from dvr_cli.config import Losses, Settings
+from dvr_cli.config import Level, Losses, Settings
 from dvr_cli.fields.grid import GridField, gradient_buffer
 from dvr_cli.fields.protocol import RayHits
 from dvr_cli.fitting.pixels import PixelPool
 from dvr_cli.kernels import band as band_kernels
 from dvr_cli.kernels.views import ViewArrays
-from dvr_cli.rendering.photometric import photometric_loss, surface_bends
+from dvr_cli.rendering.photometric import Guesses, photometric_loss, surface_bends
 from dvr_cli.rendering.surface import Surface, first_hit, surface_at
 
 BEND_REACH = 1.5
 """Voxels over which the bending of patches is measured."""
+FARTHEST_WRONG = 2.0
+"""Voxels beyond which silhouettes have no say about a ray."""
 
 
 @dataclass
@@ -48,7 +50,7 @@ def accumulate(
     pool: PixelPool,
     neighbours: Int[Tensor, "v m"],
     settings: Settings,
-    patch_radius: int,
+    level: Level,
     generator: torch.Generator,
 ) -> dict[str, Tensor]:
     """Draw rays, add the losses' gradients and curvatures to the field's, and return the mean losses."""
@@ -86,7 +88,8 @@ def accumulate(
     bends = surface_bends(field, stack, views, pixels, picked, d[chosen], BEND_REACH * field.voxel)
     ncc_loss, ncc_curvature = photometric_loss(
         stack, views, pixels, d[chosen], picked.t, picked.normals, bends, sources,
-        keep=photometric.keep, radius=patch_radius, noise=photometric.noise,
+        keep=photometric.keep, radius=level.patch_radius, noise=photometric.noise,
+        guesses=_guesses(picked, d[chosen], level.reach * field.voxel, field.voxel, generator),
     )  # fmt: skip
     compared = ncc_curvature > 0
     report["photometric"] = ncc_loss.detach().sum() / compared.sum().clamp(min=1)
@@ -96,6 +99,17 @@ def accumulate(
     total = weights.photometric * ncc_loss.sum() + rgb_loss + silhouette_loss
     total.backward()
     return report
+
+
+def _guesses(
+    surface: Surface, directions: Float[Tensor, "h 3"], reach: float, voxel: float, generator: torch.Generator
+) -> Guesses | None:
+    """Patches to try up to `reach` away, facing anywhere between the surface's normal and the camera."""
+    if reach <= 0:
+        return None
+    offsets, tilt = torch.rand(2, len(directions), generator=generator).to(directions.device)
+    normals = torch.nn.functional.normalize(tilt[:, None] * surface.normals - (1 - tilt[:, None]) * directions, dim=1)
+    return Guesses((2 * offsets - 1) * reach, normals, voxel)
 
 
 def _silhouettes(
@@ -116,12 +130,14 @@ def _silhouettes(
     wrong_miss = is_object & ~hits.hit & (hits.nearest_value.isfinite())
     t = torch.where(hits.hit, hits.t, hits.nearest_t)
     loss = torch.zeros((), device=origins.device)
-    for rays, sign, offset in ((wrong_hit, -1.0, margin), (wrong_miss, 1.0, margin)):
+    for rays, sign, weight in ((wrong_hit, -1.0, weights.free_space), (wrong_miss, 1.0, weights.occupancy)):
         index = rays.nonzero().squeeze(1)
         points = origins[index] + t[index, None] * directions[index]
-        residual = ((sign * field.value(points) + offset) / voxel).clamp(0, 2)
-        loss = loss + 0.5 * weights.silhouette * residual.square().sum()
-        field.add_curvature(points, torch.full_like(t[index], weights.silhouette / voxel**2))
+        residual = (sign * field.value(points) + margin) / voxel
+        # Where a mask is wrong by more than that, or the shape, nothing says where along the ray to begin.
+        within = (residual > 0) & (residual < FARTHEST_WRONG)
+        loss = loss + 0.5 * weight * residual[within].square().sum()
+        field.add_curvature(points[within], torch.full_like(t[index][within], weight / voxel**2))
     return loss
 
 

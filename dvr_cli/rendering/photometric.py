@@ -1,5 +1,6 @@
 """Patch NCC between views as a differentiable function of the hit distance."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,6 +11,22 @@ from dvr_cli.fields.protocol import Field
 from dvr_cli.kernels.patches import patch_ncc
 from dvr_cli.kernels.views import ViewArrays
 from dvr_cli.rendering.surface import Surface
+
+LEAD = 0.15
+"""By how much another depth must match better than the surface's own."""
+GOOD = 0.3
+"""1 - NCC below which another depth counts at all."""
+
+
+@dataclass(frozen=True)
+class Guesses:
+    """Other patches to try, one per ray (random guesses as in PatchMatch: Barnes et al., 2009; Bleyer et al., 2011)."""
+
+    offsets: Float[Tensor, "h"]
+    """Distances along the ray from the surface."""
+    normals: Float[Tensor, "h 3"]
+    longest_pull: float
+    """A ray is pulled towards a better patch, but by no more than this."""
 
 
 class _WithSlope(torch.autograd.Function):
@@ -38,15 +55,30 @@ def photometric_loss(
     keep: int,
     radius: int,
     noise: float,
+    guesses: Guesses | None = None,
 ) -> tuple[Float[Tensor, "h"], Float[Tensor, "h"]]:
     """(1 - NCC per ray, its curvature with respect to t); the loss is differentiable with respect to t alone.
 
     Zero, with zero curvature, where no source view can be compared. See `kernels.patches` for the mathematics.
+
+    NCC sees a pixel or two far. With `guesses` each ray also tries a patch elsewhere; where that matches clearly
+    better, the ray is pulled there with the curvature found there.
     """
-    loss, slope, curvature = patch_ncc(
-        stack, ray_views, ray_pixels, directions, t.detach(), normals, bends, sources,
-        keep=keep, radius=radius, noise=noise,
-    )  # fmt: skip
+
+    def compare(at: Tensor, facing: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return patch_ncc(
+            stack, ray_views, ray_pixels, directions, at, facing, bends, sources,
+            keep=keep, radius=radius, noise=noise,
+        )  # fmt: skip
+
+    loss, slope, curvature = compare(t.detach(), normals)
+    if guesses is not None:
+        other_loss, _, other_curvature = compare(t.detach() + guesses.offsets, guesses.normals)
+        here = torch.where(curvature > 0, loss, 1.0)
+        better = (other_curvature > 0) & (other_loss < here - LEAD) & (other_loss < GOOD)
+        pull = guesses.offsets.clamp(-guesses.longest_pull, guesses.longest_pull)
+        loss, slope = torch.where(better, other_loss, loss), torch.where(better, -other_curvature * pull, slope)
+        curvature = torch.where(better, other_curvature, curvature)
     return _WithSlope.apply(t, loss, slope), curvature
 
 

@@ -22,7 +22,11 @@ size across has as much; a speck of a few voxels at 192^3 has a tenth of it."""
 SUPPORT_SHARE = 0.9
 """Share of a component's samples that must lie inside the mask in a view for the view to support it."""
 SUPPORTING_VIEWS = 0.8
-"""Share of the views that see a component whole that must support it: one wrong mask must not remove a part."""
+"""Share of the views that see a component that must support it: one wrong mask must not remove a part."""
+SEEN_SHARE = 0.5
+"""Share of a component's samples that must lie in the picture for a view to have a say."""
+FEWEST_VOICES = 3
+"""Views that must support a component, if there are as many."""
 MASK_MARGIN_PIXELS = 3
 SAMPLES_PER_COMPONENT = 2000
 
@@ -137,7 +141,9 @@ def _volumes(mesh: Mesh) -> Float[np.ndarray, "f"]:
 def _supported(
     mesh: Mesh, of_face: Int[np.ndarray, "f"], candidates: Int[np.ndarray, "c"], views: Sequence[LoadedView]
 ) -> Bool[np.ndarray, "c"]:
-    """Whether enough of the views that have a component wholly in the picture show it inside their mask.
+    """Whether enough of the views that have most of a component in the picture show it inside their mask.
+
+    Where photographs leave off the object, hulls keep blobs that hardly any view sees: those have too few voices.
 
     Masks see through occluders: a part of the object projects into the mask whether or not something hides it, so
     occlusion needs no test.
@@ -153,11 +159,12 @@ def _supported(
         mask = _dilated(view.mask, MASK_MARGIN_PIXELS)
         for index, points in enumerate(samples):
             share_in_picture, share_in_mask = _shares(points, view, mask)
-            if share_in_picture < SUPPORT_SHARE:
+            if share_in_picture < SEEN_SHARE:
                 continue
             for_votes[index] += share_in_mask >= SUPPORT_SHARE
             against[index] += share_in_mask < SUPPORT_SHARE
-    return for_votes >= SUPPORTING_VIEWS * (for_votes + against)
+    masks = sum(view.mask is not None for view in views)
+    return (for_votes >= SUPPORTING_VIEWS * (for_votes + against)) & (for_votes >= min(FEWEST_VOICES, masks))
 
 
 def _shares(points: Float[np.ndarray, "p 3"], view: LoadedView, mask: Bool[np.ndarray, "h w"]) -> tuple[float, float]:

@@ -18,8 +18,8 @@ from tests.scenes.tiny_scenes import write_sphere
 
 ENDLESS = Settings(
     preset="fast",
-    levels=(Level(voxels=16, image_divisor=2, steps=20), Level(voxels=24, image_divisor=1, steps=10**6)),
-    start=Start(voxels=24, image_divisor=2, planes=16, pixel_step=2),
+    levels=(Level(voxels=16, image_size=48, steps=20), Level(voxels=24, steps=10**6)),
+    start=Start(voxels=24, image_size=48, planes=16, pixel_step=2),
     rays_per_step=512,
     device="cpu",
     threads=1,

@@ -11,7 +11,7 @@ from tests.fitting.tiny_runs import TINY, Observer, fit
 
 THREE_LEVELS = Settings(
     preset="fast",
-    levels=tuple(Level(voxels=v, image_divisor=1, steps=s) for v, s in ((64, 400), (128, 800), (192, 1200))),
+    levels=tuple(Level(voxels=v, steps=s) for v, s in ((64, 400), (128, 800), (192, 1200))),
 )
 
 

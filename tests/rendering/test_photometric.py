@@ -3,7 +3,7 @@
 import torch
 
 from dvr_cli.kernels.patches import patch_ncc
-from dvr_cli.rendering.photometric import photometric_loss
+from dvr_cli.rendering.photometric import Guesses, photometric_loss
 from tests.kernels.tiny_views import PLANE_NORMAL, plane_views
 
 
@@ -40,3 +40,29 @@ def test_rays_that_cannot_be_compared_have_no_gradient():
     assert loss[3] == 0
     assert curvature[3] == 0
     assert variable.grad[3] == 0
+
+
+def test_a_better_patch_elsewhere_pulls_the_ray_there():
+    """From so far off that nothing matches, a guess at the true depth wins, with the curvature that it has there."""
+    before, t, after, options = arguments()
+    truth, options = t - 0.04, options | {"noise": 0.0}
+    away = torch.tensor([1.6, 1.6, -1.6, 1.6])
+    variable = (truth + away).requires_grad_()
+    assert torch.all(patch_ncc(*before, variable, *after, **options)[2][:3] == 0)
+    loss, curvature = photometric_loss(*before, variable, *after, **options, guesses=Guesses(-away, after[0], 0.1))
+    loss.sum().backward()
+    found, _, there = patch_ncc(*before, truth, *after, **options)
+    torch.testing.assert_close(loss, found, atol=1e-5, rtol=0)
+    torch.testing.assert_close(curvature, there, atol=0, rtol=1e-4)
+    torch.testing.assert_close(variable.grad, there * 0.1 * away.sign(), atol=0, rtol=1e-4)
+    assert torch.all(variable.grad[:3] != 0)
+
+
+def test_a_worse_patch_elsewhere_changes_nothing():
+    before, t, after, options = arguments()
+    gradients = []
+    for guesses in (None, Guesses(torch.full_like(t, 1.6), after[0], 0.1)):
+        variable = t.clone().requires_grad_()
+        photometric_loss(*before, variable, *after, **options, guesses=guesses)[0].sum().backward()
+        gradients.append(variable.grad)
+    assert torch.equal(*gradients)
