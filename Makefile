@@ -5,7 +5,7 @@
 #   make bench       timings, with the machine and the versions they were taken on
 #
 # On Linux the default torch is a CUDA build of several GB. For another one pass what pip is to install first, e.g.
-# make demo TORCH="torch --index-url URL" with the URL of the CPU builds from pytorch.org.
+# make demo TORCH="torch --index-url URL" with the URL of the CPU builds (PyTorch's installation page has it).
 
 PYTHON ?= python3
 TORCH ?= "torch>=2.13"

@@ -46,7 +46,7 @@ def test_a_better_patch_elsewhere_pulls_the_ray_there():
     """From so far off that nothing matches, a guess at the true depth wins, with the curvature that it has there."""
     before, t, after, options = arguments()
     truth, options = t - 0.04, options | {"noise": 0.0}
-    away = torch.tensor([1.6, 1.6, -1.6, 1.6])
+    away = torch.full_like(t, -2.5)
     variable = (truth + away).requires_grad_()
     assert torch.all(patch_ncc(*before, variable, *after, **options)[2][:3] == 0)
     loss, curvature = photometric_loss(*before, variable, *after, **options, guesses=Guesses(-away, after[0], 0.1))
@@ -61,7 +61,7 @@ def test_a_better_patch_elsewhere_pulls_the_ray_there():
 def test_a_worse_patch_elsewhere_changes_nothing():
     before, t, after, options = arguments()
     gradients = []
-    for guesses in (None, Guesses(torch.full_like(t, 1.6), after[0], 0.1)):
+    for guesses in (None, Guesses(torch.full_like(t, -2.5), after[0], 0.1)):
         variable = t.clone().requires_grad_()
         photometric_loss(*before, variable, *after, **options, guesses=guesses)[0].sum().backward()
         gradients.append(variable.grad)
