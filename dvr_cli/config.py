@@ -121,7 +121,7 @@ class Settings(Part):
     losses: Losses = Losses()
     photometric: Photometric = Photometric()
     optimiser: Optimiser = Optimiser()
-    rays_per_step: int = Field(default=16384, ge=1)
+    rays_per_step: int = Field(default=32768, ge=1)
     seed: int = 0
     device: str = "auto"
     threads: int | None = Field(default=None, ge=1)
@@ -133,9 +133,9 @@ class Settings(Part):
 FAST = Settings(
     preset="fast",
     levels=(
-        Level(voxels=96, image_size=400, steps=100, reach=6),
-        Level(voxels=128, steps=150),
-        Level(voxels=192, steps=200),
+        Level(voxels=96, image_size=400, steps=60, reach=6),
+        Level(voxels=128, steps=90),
+        Level(voxels=192, steps=130),
     ),
 )
 
@@ -143,9 +143,9 @@ QUALITY = Settings(
     preset="quality",
     image_size=None,
     levels=(
-        Level(voxels=96, image_size=400, steps=150, reach=6),
-        Level(voxels=160, image_size=800, steps=300),
-        Level(voxels=256, steps=700),
+        Level(voxels=96, image_size=400, steps=100, reach=6),
+        Level(voxels=160, image_size=800, steps=200),
+        Level(voxels=256, steps=450),
     ),
 )
 

@@ -21,6 +21,8 @@ from dvr_cli.rendering.surface import Surface, first_hit, surface_at
 
 BEND_REACH = 1.5
 """Voxels over which the bending of patches is measured."""
+STEPS_BETWEEN_BANDS = 8
+"""The band is many steps wide, and finding it costs a pass over the whole grid."""
 FARTHEST_WRONG = 2.0
 """Voxels beyond which silhouettes have no say about a ray."""
 
@@ -158,4 +160,5 @@ def update(field: GridField, state: StepState, settings: Settings, share: float,
         if step % o.band_every == 0:
             smoothing = o.smoothing * (o.final_smoothing / o.smoothing) ** share if o.smoothing > 0 else 0.0
             band_kernels.smooth_and_redistance(state.band, sdf, smoothing, o.redistancing)
+        if step % STEPS_BETWEEN_BANDS == 0:
             state.band = band_kernels.find_band(sdf, o.band * field.voxel)

@@ -7,8 +7,9 @@ samples, so that results do not depend on the number of threads. A launch return
 """
 
 import ctypes
+import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -63,6 +64,9 @@ def _start_warp() -> None:
 
 _start_warp()
 
+SLICES_PER_THREAD = 2
+"""Rays differ in cost: a thread that is done early takes another slice."""
+
 
 @dataclass
 class _Pool:
@@ -111,18 +115,27 @@ def launch(kernel: wp.Kernel, dim: int, inputs: list[object], device: torch.devi
         stream = wp.stream_from_torch(torch.cuda.current_stream(device))
         wp.launch(kernel, dim=dim, inputs=[0, *arguments], device=str(device), stream=stream)
         return
-    slices = max(1, min(_pool.threads, dim // least))
+    slices = 1 if _pool.threads == 1 else max(1, min(SLICES_PER_THREAD * _pool.threads, dim // least))
     edges = [dim * s // slices for s in range(slices + 1)]
 
     def run(s: int) -> None:
         wp.launch(kernel, dim=edges[s + 1] - edges[s], inputs=[edges[s], *arguments], device="cpu")
 
-    if slices == 1 or _pool.executor is None:
-        for s in range(slices):
+    _share_out(run, slices)
+
+
+def _share_out(run: Callable[[int], None], count: int) -> None:
+    """`run(0)` to `run(count - 1)`, each by whichever thread is free; returns when all are done."""
+    taken = itertools.count()
+
+    def work() -> None:
+        # next() on a counter is atomic: it holds the interpreter's lock.
+        while (s := next(taken)) < count:
             run(s)
-        return
-    pending = [_pool.executor.submit(run, s) for s in range(1, slices)]
-    run(0)
+
+    helpers = min(_pool.threads, count) - 1
+    pending = [] if _pool.executor is None else [_pool.executor.submit(work) for _ in range(helpers)]
+    work()
     for future in pending:
         future.result()
 
@@ -130,7 +143,7 @@ def launch(kernel: wp.Kernel, dim: int, inputs: list[object], device: torch.devi
 def launch_slabs(kernel: wp.Kernel, extent: int, inputs: list[object], device: torch.device, samples: int) -> None:
     """Run a scattering `kernel(first_slab, last_slab, first, *inputs)` over all samples.
 
-    On a CPU every thread goes through all samples and writes only to grid planes [first_slab, last_slab): sums are
+    On a CPU every launch goes through all samples and writes only to grid planes [first_slab, last_slab): sums are
     formed in the order of the samples, whatever the number of threads. On CUDA there is one slab and the kernel's
     atomics decide.
     """
@@ -141,15 +154,10 @@ def launch_slabs(kernel: wp.Kernel, extent: int, inputs: list[object], device: t
         stream = wp.stream_from_torch(torch.cuda.current_stream(device))
         wp.launch(kernel, dim=samples, inputs=[0, extent, *arguments], device=str(device), stream=stream)
         return
-    edges = [extent * s // _pool.threads for s in range(_pool.threads + 1)]
+    slabs = 1 if _pool.threads == 1 else min(SLICES_PER_THREAD * _pool.threads, extent)
+    edges = [extent * s // slabs for s in range(slabs + 1)]
 
     def run(s: int) -> None:
         wp.launch(kernel, dim=samples, inputs=[edges[s], edges[s + 1], *arguments], device="cpu")
 
-    if _pool.executor is None:
-        run(0)
-        return
-    pending = [_pool.executor.submit(run, s) for s in range(1, _pool.threads)]
-    run(0)
-    for future in pending:
-        future.result()
+    _share_out(run, slabs)
