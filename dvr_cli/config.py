@@ -25,6 +25,8 @@ class Level(Part):
     """Photographs are halved until their longest side is at most this, three times at most; None: not at all."""
     patch_radius: int = Field(default=2, ge=1, le=8)
     """Half width of compared patches, pixels of the shrunk photographs."""
+    rays: int | None = Field(default=None, ge=1)
+    """Rays per step; None: as many as `rays_per_step`."""
     reach: float = Field(default=0.0, ge=0)
     """Voxels along the ray within which better matches are looked for."""
 
@@ -63,7 +65,7 @@ class Losses(Part):
     """Colour difference; this weight is for the geometry alone, the colours always follow the photographs."""
     free_space: float = Field(default=0.5, ge=0)
     """Squared distance, in voxels, by which the surface stands in the way of a ray past the object."""
-    occupancy: float = Field(default=0.25, ge=0)
+    occupancy: float = Field(default=0.4, ge=0)
     """The same by which a ray through the object misses it. Less than free space: where masks contradict each other by
     more than a thin part is thick, equal pulls tear it to shreds."""
     margin: float = Field(default=0.5, ge=0)
@@ -133,9 +135,9 @@ class Settings(Part):
 FAST = Settings(
     preset="fast",
     levels=(
-        Level(voxels=96, image_size=400, steps=60, reach=6),
+        Level(voxels=96, image_size=400, steps=130, rays=16384, reach=6),
         Level(voxels=128, steps=90),
-        Level(voxels=192, steps=130),
+        Level(voxels=192, steps=120),
     ),
 )
 
@@ -143,9 +145,9 @@ QUALITY = Settings(
     preset="quality",
     image_size=None,
     levels=(
-        Level(voxels=96, image_size=400, steps=100, reach=6),
+        Level(voxels=96, image_size=400, steps=200, rays=16384, reach=6),
         Level(voxels=160, image_size=800, steps=200),
-        Level(voxels=256, steps=450),
+        Level(voxels=256, steps=400),
     ),
 )
 

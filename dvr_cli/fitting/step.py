@@ -57,7 +57,7 @@ def accumulate(
 ) -> dict[str, Tensor]:
     """Draw rays, add the losses' gradients and curvatures to the field's, and return the mean losses."""
     weights, photometric = settings.losses, settings.photometric
-    ray_views, ray_pixels = pool.draw(settings.rays_per_step, generator)
+    ray_views, ray_pixels = pool.draw(level.rays or settings.rays_per_step, generator)
     origins, directions = stack.rays(ray_views, ray_pixels)
     index = stack.pixel_index(ray_views, ray_pixels)
     is_object = stack.masks[index] > 0
