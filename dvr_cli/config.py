@@ -65,7 +65,7 @@ class Losses(Part):
     """Colour difference; this weight is for the geometry alone, the colours always follow the photographs."""
     free_space: float = Field(default=0.5, ge=0)
     """Squared distance, in voxels, by which the surface stands in the way of a ray past the object."""
-    occupancy: float = Field(default=0.4, ge=0)
+    occupancy: float = Field(default=0.3, ge=0)
     """The same by which a ray through the object misses it. Less than free space: where masks contradict each other by
     more than a thin part is thick, equal pulls tear it to shreds."""
     margin: float = Field(default=0.5, ge=0)
