@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 VIEWS = 48
 IMAGE_SIZE = 320
-STEPS_SHARE = 0.3
-"""Of the preset's steps: on photographs as small as these, more bring nothing."""
+STEPS_SHARE = 0.4
+"""Of the steps of the levels used: on photographs as small as these, more bring nothing."""
+FINEST_VOXELS = 128
+"""Finer levels of the preset are left out: their voxels would be smaller than a pixel."""
 REFERENCE_RESOLUTION = 300
 SAMPLES = 200_000
 PICTURED_VIEWS = (3, 12)
@@ -44,6 +46,8 @@ def demo_command(
 
     output = Output(quiet, as_json)
     settings = resolve_settings(preset, None, {"device": device, "threads": threads, "seed": seed})
+    coarse = tuple(level for level in settings.levels if level.voxels <= FINEST_VOXELS)
+    settings = settings.model_copy(update={"levels": coarse})
     settings = with_steps(settings, round(STEPS_SHARE * sum(level.steps for level in settings.levels)))
 
     from dvr_cli.commands.export import mesh_of_run
