@@ -8,6 +8,7 @@ turns. Twins and kernels do the same work in float32 (the twin of the march is `
 
 import argparse
 import json
+import math
 import os
 import platform
 import time
@@ -22,7 +23,7 @@ from dvr_cli.config import FAST
 from dvr_cli.fields.grid import GridField
 from dvr_cli.fitting.initial import mask_pixels, neighbour_views
 from dvr_cli.fitting.pixels import pixel_pool
-from dvr_cli.fitting.step import StepState, accumulate, update
+from dvr_cli.fitting.step import STEPS_BETWEEN_BANDS, StepState, accumulate, update
 from dvr_cli.kernels import launch
 from dvr_cli.kernels.band import find_band
 from dvr_cli.kernels.march import march
@@ -107,16 +108,18 @@ def step_seconds(stack: ViewArrays, threads: tuple[int, ...]) -> dict[str, float
     zeros = torch.zeros_like(field.sdf.detach())
     state = StepState(zeros, zeros.clone(), find_band(field.sdf, settings.optimiser.band * field.voxel))
     generator = torch.Generator().manual_seed(0)
+    # After so many steps smoothing and the search for the band come round again.
+    cycle = math.lcm(settings.optimiser.band_every, STEPS_BETWEEN_BANDS)
 
     def steps(count: int) -> None:
         launch.set_threads(count)
         torch.set_num_threads(count)
-        for step in range(settings.optimiser.band_every):
-            accumulate(field, stack, pool, neighbours, settings, level.patch_radius, generator)
+        for step in range(cycle):
+            accumulate(field, stack, pool, neighbours, settings, level, generator)
             update(field, state, settings, 0.5, step)
 
     seconds = best_of({str(count): lambda count=count: steps(count) for count in threads}, 5)
-    return {name: value / settings.optimiser.band_every for name, value in seconds.items()}
+    return {name: value / cycle for name, value in seconds.items()}
 
 
 def machine() -> dict[str, object]:

@@ -25,12 +25,10 @@ from dvr_cli.surfaces.from_field import extract_field
 
 OUTPUT = Path(__file__).parent / "output" / "02_synthetic"
 
-# Two short levels, for photographs of 200 pixels; the presets in dvr_cli/config.py are made for larger ones. The same
-# goes for the start: shrunk as much as the presets do it, these photographs would have no texture left by which to open
-# the bowl in the object's top.
+# Two short levels, for photographs of 200 pixels; the presets in dvr_cli/config.py are made for larger ones.
 SETTINGS = Settings(
     preset="fast",
-    start=Start(voxels=64, image_size=None),
+    start=Start(voxels=64),
     levels=(Level(voxels=48, image_size=100, steps=40), Level(voxels=96, steps=60)),
     rays_per_step=8192,
 )

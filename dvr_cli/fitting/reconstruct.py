@@ -26,7 +26,7 @@ from dvr_cli.fitting.preview import write_preview
 from dvr_cli.fitting.run_folder import RunFolder
 from dvr_cli.fitting.working_cube import in_cube, working_cube
 from dvr_cli.kernels import launch
-from dvr_cli.kernels.views import ViewArrays, halvings, stack_views
+from dvr_cli.kernels.views import ViewArrays, divisor_for, stack_views
 from dvr_cli.scenes.checks import check_hull
 from dvr_cli.scenes.images import load_views
 from dvr_cli.scenes.mask_repair import with_holes_filled
@@ -154,7 +154,7 @@ def _load(scene: Scene, settings: Settings, watch: Watch) -> list[LoadedView]:
 
 def _start(scene: Scene, views: list[LoadedView], settings: Settings, watch: Watch, device: torch.device) -> Course:
     """The course before the first step."""
-    divisor = halvings(views, settings.start.image_size)
+    divisor = divisor_for(views, settings.start.image_size)
     stack = stack_views(views, scene.unit_from_world, divisor, device)
     cube = working_cube(stack, scene.unit_from_world)
     stack = in_cube(stack, cube)
@@ -184,7 +184,7 @@ def _level_inputs(
     by_divisor: dict[int, tuple[ViewArrays, DepthTargets]] = {}
     inputs = {}
     for index, level in list(enumerate(settings.levels))[course.level :]:
-        divisor = halvings(views, level.image_size)
+        divisor = divisor_for(views, level.image_size)
         if divisor not in by_divisor:
             stack = stack_views(views, course.cube_from_world, divisor, device)
             dense = dense_targets(views, stack, divisor, course.cube_from_world)

@@ -129,7 +129,7 @@ def _silhouettes(
     """
     voxel, margin = field.voxel, weights.margin * field.voxel
     wrong_hit = ~is_object & hits.hit
-    wrong_miss = is_object & ~hits.hit & (hits.nearest_value.isfinite())
+    wrong_miss = is_object & ~hits.hit & hits.nearest_value.isfinite()
     t = torch.where(hits.hit, hits.t, hits.nearest_t)
     loss = torch.zeros((), device=origins.device)
     for rays, sign, weight in ((wrong_hit, -1.0, weights.free_space), (wrong_miss, 1.0, weights.occupancy)):

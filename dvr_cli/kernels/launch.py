@@ -115,25 +115,28 @@ def launch(kernel: wp.Kernel, dim: int, inputs: list[object], device: torch.devi
         stream = wp.stream_from_torch(torch.cuda.current_stream(device))
         wp.launch(kernel, dim=dim, inputs=[0, *arguments], device=str(device), stream=stream)
         return
-    slices = 1 if _pool.threads == 1 else max(1, min(SLICES_PER_THREAD * _pool.threads, dim // least))
-    edges = [dim * s // slices for s in range(slices + 1)]
 
-    def run(s: int) -> None:
-        wp.launch(kernel, dim=edges[s + 1] - edges[s], inputs=[edges[s], *arguments], device="cpu")
+    def run(first: int, last: int) -> None:
+        wp.launch(kernel, dim=last - first, inputs=[first, *arguments], device="cpu")
 
-    _share_out(run, slices)
+    _share_out(run, dim, least)
 
 
-def _share_out(run: Callable[[int], None], count: int) -> None:
-    """`run(0)` to `run(count - 1)`, each by whichever thread is free; returns when all are done."""
+def _share_out(run: Callable[[int, int], None], extent: int, least: int) -> None:
+    """`run(first, last)` over slices of 0 to `extent`, of at least `least`, each by whichever thread is free.
+
+    Returns when all are done.
+    """
+    slices = 1 if _pool.threads == 1 else max(1, min(SLICES_PER_THREAD * _pool.threads, extent // least))
+    edges = [extent * s // slices for s in range(slices + 1)]
     taken = itertools.count()
 
     def work() -> None:
         # next() on a counter is atomic: it holds the interpreter's lock.
-        while (s := next(taken)) < count:
-            run(s)
+        while (s := next(taken)) < slices:
+            run(edges[s], edges[s + 1])
 
-    helpers = min(_pool.threads, count) - 1
+    helpers = min(_pool.threads, slices) - 1
     pending = [] if _pool.executor is None else [_pool.executor.submit(work) for _ in range(helpers)]
     work()
     for future in pending:
@@ -154,10 +157,8 @@ def launch_slabs(kernel: wp.Kernel, extent: int, inputs: list[object], device: t
         stream = wp.stream_from_torch(torch.cuda.current_stream(device))
         wp.launch(kernel, dim=samples, inputs=[0, extent, *arguments], device=str(device), stream=stream)
         return
-    slabs = 1 if _pool.threads == 1 else min(SLICES_PER_THREAD * _pool.threads, extent)
-    edges = [extent * s // slabs for s in range(slabs + 1)]
 
-    def run(s: int) -> None:
-        wp.launch(kernel, dim=samples, inputs=[edges[s], edges[s + 1], *arguments], device="cpu")
+    def run(first_slab: int, last_slab: int) -> None:
+        wp.launch(kernel, dim=samples, inputs=[first_slab, last_slab, *arguments], device="cpu")
 
-    _share_out(run, slabs)
+    _share_out(run, extent, 1)

@@ -62,7 +62,7 @@ def shrink(image: Float[np.ndarray, "h w *c"], divisor: int) -> Float[np.ndarray
     return blocks.mean(axis=(1, 3), dtype=np.float32)
 
 
-def halvings(views: Sequence[LoadedView], longest_side: int | None) -> int:
+def divisor_for(views: Sequence[LoadedView], longest_side: int | None) -> int:
     """The least of 1, 2, 4, 8 by which the views are shrunk to at most `longest_side` pixels; 1 for None."""
     longest = max((max(view.image.shape[:2]) for view in views), default=0)
     return next((d for d in (1, 2, 4) if longest_side is None or longest // d <= longest_side), 8)

@@ -52,8 +52,8 @@ def surface_at(
 ) -> Surface:
     """The surface at known hit distances; t gets the implicit gradient.
 
-    The returned t equals the given one up to the field's residual there: t - value / (grad value . w), one Newton step,
-    whose derivative with respect to the parameters is the equation above.
+    The returned t has the given one's value; it is written as t - (value - stop(value)) / (grad value . w), with stop a
+    value without gradient, whose derivative with respect to the parameters is the equation above.
     """
     points = ray_origins + t.detach()[:, None] * ray_directions
     gradient = field.gradient(points)

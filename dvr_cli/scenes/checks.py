@@ -23,7 +23,7 @@ from dvr_cli.scenes.hull import (
     covered,
     grown,
     look_up,
-    pixels_of,
+    projected,
     silhouettes,
 )
 from dvr_cli.scenes.views import LoadedView, Scene
@@ -194,12 +194,8 @@ def _refined(inside: Float[np.ndarray, "p 3"], voxel: float, spacing: float) -> 
 
 
 def _silhouette_iou(silhouette: Silhouette, points: Float[np.ndarray, "p 3"]) -> float:
-    height, width = silhouette.mask.shape
-    pixel, seen = pixels_of(silhouette, points)
-    hit = np.zeros(height * width, dtype=bool)
-    hit[pixel[seen]] = True
     # Samples are about a pixel apart, so single pixels stay unhit: grow by one pixel and shrink back.
-    covered = ~grown(~grown(hit.reshape(height, width)))
+    covered = ~grown(~grown(projected(silhouette, points)))
     union = int((covered | silhouette.mask).sum())
     return 1.0 if union == 0 else float((covered & silhouette.mask).sum() / union)
 

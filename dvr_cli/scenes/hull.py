@@ -69,7 +69,7 @@ def silhouettes(
             continue
         height, width = _shrunk_shape(view.camera, world_from_unit, samples_per_side)
         camera = view.camera.resized(height, width)
-        mask = _any_pooled(view.mask, height, width) if grow else _sampled(view.mask, height, width)
+        mask = _any_pooled(view.mask, height, width) if grow else sampled(view.mask, height, width)
         found.append(
             Silhouette(
                 view.name,
@@ -103,6 +103,23 @@ def pixels_of(
     return np.where(seen, row * width + column, 0).astype(np.int64), seen
 
 
+def projected(silhouette: Silhouette, points: Float[np.ndarray, "p 3"]) -> Bool[np.ndarray, "h w"]:
+    """The pixels of the silhouette that some of the points project to."""
+    pixel, seen = pixels_of(silhouette, points)
+    hit = np.zeros(silhouette.mask.size, dtype=bool)
+    hit[pixel[seen]] = True
+    return hit.reshape(silhouette.mask.shape)
+
+
+def dissents(silhouette_list: Sequence[Silhouette], points: Float[np.ndarray, "p 3"]) -> Bool[np.ndarray, "views p"]:
+    """Which silhouette calls which point background."""
+    found = np.zeros((len(silhouette_list), len(points)), dtype=bool)
+    for index, silhouette in enumerate(silhouette_list):
+        seen, on_mask = look_up(silhouette, points)
+        found[index] = seen & ~on_mask
+    return found
+
+
 def count_votes(silhouette_list: Sequence[Silhouette], points: Float[np.ndarray, "p 3"]) -> Votes:
     """Ask every silhouette about every point."""
     background = np.zeros(len(points), dtype=np.int32)
@@ -123,13 +140,8 @@ def covered(
     """
     shares = np.zeros(len(silhouette_list))
     for index, silhouette in enumerate(silhouette_list):
-        counts = []
-        for points in (hull, samples):
-            pixel, seen = pixels_of(silhouette, points)
-            hit = np.zeros(silhouette.mask.size, dtype=bool)
-            hit[pixel[seen]] = True
-            counts.append(int((hit & silhouette.mask.reshape(-1)).sum()))
-        shares[index] = counts[0] / max(counts[1], 1)
+        reached, reachable = (int((projected(silhouette, p) & silhouette.mask).sum()) for p in (hull, samples))
+        shares[index] = reached / max(reachable, 1)
     return shares
 
 
@@ -147,15 +159,11 @@ def conflicting_views(silhouette_list: Sequence[Silhouette], votes: Votes, disse
         return [silhouette.name for silhouette in silhouette_list]
     fewest = votes.background[candidates].min()
     points = votes.points[candidates & (votes.background == fewest)]
-    dissent = np.zeros((len(points), len(silhouette_list)), dtype=bool)
-    for index, silhouette in enumerate(silhouette_list):
-        seen, on_mask = look_up(silhouette, points)
-        dissent[:, index] = seen & ~on_mask
-    patterns, counts = np.unique(dissent, axis=0, return_counts=True)
+    patterns, counts = np.unique(dissents(silhouette_list, points).T, axis=0, return_counts=True)
     return [
         silhouette.name
-        for silhouette, dissents in zip(silhouette_list, patterns[counts.argmax()], strict=True)
-        if dissents
+        for silhouette, conflicts in zip(silhouette_list, patterns[counts.argmax()], strict=True)
+        if conflicts
     ]
 
 
@@ -163,10 +171,7 @@ def carved_alone(silhouette_list: Sequence[Silhouette], votes: Votes) -> Float[n
     """For each view, the volume that its mask alone removes, as a fraction of that volume and the hull together."""
     contested = votes.points[votes.inside(1) & (votes.background == 1)]
     hull_volume = int(votes.inside().sum())
-    alone = np.zeros(len(silhouette_list))
-    for index, silhouette in enumerate(silhouette_list):
-        seen, on_mask = look_up(silhouette, contested)
-        alone[index] = (seen & ~on_mask).sum()
+    alone = dissents(silhouette_list, contested).sum(axis=1)
     return alone / np.maximum(alone + hull_volume, 1)
 
 
@@ -175,6 +180,14 @@ def grown(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
     padded = np.pad(mask, 1)
     rows = padded[:-2] | padded[1:-1] | padded[2:]
     return rows[:, :-2] | rows[:, 1:-1] | rows[:, 2:]
+
+
+def sampled(mask: np.ndarray, height: int, width: int) -> np.ndarray:
+    """A mask of another size, by the pixel at each centre."""
+    rows, columns = mask.shape
+    row_index = ((np.arange(height) + 0.5) * rows / height).astype(np.intp)
+    column_index = ((np.arange(width) + 0.5) * columns / width).astype(np.intp)
+    return mask[row_index[:, None], column_index[None, :]]
 
 
 def _shrunk_shape(camera: Camera, world_from_unit: np.ndarray, samples_per_side: int) -> tuple[int, int]:
@@ -193,11 +206,3 @@ def _any_pooled(mask: np.ndarray, height: int, width: int) -> np.ndarray:
         return mask
     by_row = np.logical_or.reduceat(mask, np.arange(height) * rows // height, axis=0)
     return np.logical_or.reduceat(by_row, np.arange(width) * columns // width, axis=1)
-
-
-def _sampled(mask: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Shrink a mask by picking the pixel at each centre."""
-    rows, columns = mask.shape
-    row_index = ((np.arange(height) + 0.5) * rows / height).astype(np.intp)
-    column_index = ((np.arange(width) + 0.5) * columns / width).astype(np.intp)
-    return mask[row_index[:, None], column_index[None, :]]

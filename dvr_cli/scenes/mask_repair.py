@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import ndimage
 
-from dvr_cli.scenes.hull import Silhouette, look_up, pixels_of, silhouettes
+from dvr_cli.scenes.hull import Silhouette, ball_samples, count_votes, dissents, projected, sampled, silhouettes
 from dvr_cli.scenes.views import LoadedView
 
 SAMPLES = 64
@@ -24,7 +24,6 @@ DEEP = 1 / 3
 """Share of the greatest distance from the border of what the others call object from which on a place is deep."""
 LEAST_VOLUME = 0.003
 """A mask is wrong when it cuts away more than this share of the object's volume from deep places."""
-VOXEL = 2 / SAMPLES
 
 
 def with_holes_filled(
@@ -44,61 +43,48 @@ def with_holes_filled(
 
 def _holes(found: Sequence[Silhouette]) -> list[Bool[np.ndarray, "h w"] | None]:
     """For each silhouette the pixels that it wrongly calls background, None where there are none."""
-    centres = (np.arange(SAMPLES, dtype=np.float32) + 0.5) * VOXEL - 1
-    points = np.stack(np.meshgrid(centres, centres, centres, indexing="ij"), axis=-1).reshape(-1, 3)
-    in_ball = np.square(points).sum(axis=1) <= 1
-    points = points[in_ball]
-    says_background = np.zeros((len(found), len(points)), bool)
-    seen = np.zeros(len(points), np.int32)
-    for index, silhouette in enumerate(found):
-        sees, on_mask = look_up(silhouette, points)
-        says_background[index] = sees & ~on_mask
-        seen += sees
-    background = says_background.sum(axis=0)
-    inside = (background <= DISSENT * seen) & (seen * DISSENT >= 1)
-    depth = _depth(inside, in_ball)
-    wrong = inside & (background > 0)
-    deep = wrong & (depth >= DEEP * depth.max(initial=0))
+    votes = count_votes(found, ball_samples(SAMPLES))
+    seen = votes.background + votes.object
+    inside = (votes.background <= DISSENT * seen) & (seen * DISSENT >= 1)
+    depth = _depth(inside, votes.points)
+    wrong = inside & (votes.background > 0)
+    points, is_deep = votes.points[wrong], depth[wrong] >= DEEP * depth.max(initial=0)
     holes: list[Bool[np.ndarray, "h w"] | None] = []
-    for silhouette, dissents in zip(found, says_background, strict=True):
-        if (deep & dissents).sum() > LEAST_VOLUME * inside.sum():
-            holes.append(_seen_through(silhouette, points[wrong & dissents], points[deep & dissents]))
+    for silhouette, called_background in zip(found, dissents(found, points), strict=True):
+        deep = called_background & is_deep
+        if deep.sum() > LEAST_VOLUME * inside.sum():
+            holes.append(_seen_through(silhouette, points[called_background], points[deep]))
         else:
             holes.append(None)
     return holes
 
 
-def _depth(inside: Bool[np.ndarray, "p"], in_ball: Bool[np.ndarray, "n3"]) -> Float[np.ndarray, "p"]:
-    """Distance of each point of the ball from the nearest voxel that is not inside; 0 there."""
-    grid = np.zeros(len(in_ball), bool)
-    grid[in_ball] = inside
-    distance = ndimage.distance_transform_edt(np.pad(grid.reshape((SAMPLES,) * 3), 1)) * VOXEL
-    return distance[1:-1, 1:-1, 1:-1].reshape(-1)[in_ball]
+def _depth(inside: Bool[np.ndarray, "p"], points: Float[np.ndarray, "p 3"]) -> Float[np.ndarray, "p"]:
+    """Distance of each sample of the ball, in samples, from the nearest that is not inside; 0 there."""
+    # One more on every side: beyond the ball nothing is inside.
+    place = tuple(((points + 1) * (SAMPLES / 2)).astype(np.intp).T + 1)
+    grid = np.zeros((SAMPLES + 2,) * 3, bool)
+    grid[place] = inside
+    return ndimage.distance_transform_edt(grid)[place]
 
 
 def _seen_through(
     silhouette: Silhouette, wrong: Float[np.ndarray, "p 3"], deep: Float[np.ndarray, "q 3"]
 ) -> Bool[np.ndarray, "h w"]:
     """The parts of the background through which wrong points are seen, deep ones among them."""
-    holes, deep_pixels = np.zeros(silhouette.mask.size, bool), np.zeros(silhouette.mask.size, bool)
-    for pixels, points in ((holes, wrong), (deep_pixels, deep)):
-        pixel, seen = pixels_of(silhouette, points)
-        pixels[pixel[seen]] = True
-    background = ndimage.binary_closing(holes.reshape(silhouette.mask.shape)) & ~silhouette.mask
+    background = ndimage.binary_closing(projected(silhouette, wrong)) & ~silhouette.mask
     # Opened, so that the hole does not leak through a narrow gap into the background beside the object.
     opened = ndimage.binary_opening(background)
     labels, count = ndimage.label(opened)
     kept = np.zeros(count + 1, bool)
-    kept[labels.reshape(-1)[deep_pixels]] = True
+    kept[labels[projected(silhouette, deep)]] = True
     kept[0] = False
     return ndimage.binary_dilation(kept[labels]) & background
 
 
 def _filled(mask: Bool[np.ndarray, "h w"], hole: Bool[np.ndarray, "h2 w2"]) -> Bool[np.ndarray, "h w"]:
     """The mask with the hole and the seam between them: a silhouette is wider than its mask by up to two pixels."""
-    rows = ((np.arange(mask.shape[0]) + 0.5) * hole.shape[0] / mask.shape[0]).astype(np.intp)
-    columns = ((np.arange(mask.shape[1]) + 0.5) * hole.shape[1] / mask.shape[1]).astype(np.intp)
-    filled = mask | hole[rows[:, None], columns[None, :]]
+    filled = mask | sampled(hole, *mask.shape)
     seam = max(1, round(3 * mask.shape[0] / hole.shape[0]))
-    around = ndimage.binary_dilation(hole, iterations=3)[rows[:, None], columns[None, :]]
+    around = sampled(ndimage.binary_dilation(hole, iterations=3), *mask.shape)
     return filled | (ndimage.binary_closing(filled, iterations=seam) & around)
