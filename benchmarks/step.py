@@ -25,7 +25,6 @@ from dvr_cli.fitting.initial import mask_pixels, neighbour_views
 from dvr_cli.fitting.pixels import pixel_pool
 from dvr_cli.fitting.step import STEPS_BETWEEN_BANDS, StepState, accumulate, update
 from dvr_cli.kernels import launch
-from dvr_cli.kernels.band import find_band
 from dvr_cli.kernels.march import march
 from dvr_cli.kernels.patches import patch_ncc
 from dvr_cli.kernels.twins import grid as grid_twins
@@ -105,8 +104,7 @@ def step_seconds(stack: ViewArrays, threads: tuple[int, ...]) -> dict[str, float
     settings, level = FAST, FAST.levels[-1]
     pool, neighbours = pixel_pool(stack, 8), neighbour_views(stack, settings.photometric.neighbours)
     field = GridField(ball_grid(level.voxels))
-    zeros = torch.zeros_like(field.sdf.detach())
-    state = StepState(zeros, zeros.clone(), find_band(field.sdf, settings.optimiser.band * field.voxel))
+    state = StepState.at_start(field, settings)
     generator = torch.Generator().manual_seed(0)
     # After so many steps smoothing and the search for the band come round again.
     cycle = math.lcm(settings.optimiser.band_every, STEPS_BETWEEN_BANDS)
@@ -115,7 +113,7 @@ def step_seconds(stack: ViewArrays, threads: tuple[int, ...]) -> dict[str, float
         launch.set_threads(count)
         torch.set_num_threads(count)
         for step in range(cycle):
-            accumulate(field, stack, pool, neighbours, settings, level, generator)
+            accumulate(field, state, stack, pool, neighbours, settings, level, generator)
             update(field, state, settings, 0.5, step)
 
     seconds = best_of({str(count): lambda count=count: steps(count) for count in threads}, 5)

@@ -68,6 +68,9 @@ class Losses(Part):
     occupancy: float = Field(default=0.3, ge=0)
     """The same by which a ray through the object misses it. Less than free space: where masks contradict each other by
     more than a thin part is thick, equal pulls tear it to shreds."""
+    edge_doubt: float = Field(default=0.1, gt=0)
+    """Share of the rays just outside masks that hit at which pixels on either side of a mask's edge count half: masks
+    are often a pixel off, and then contradict each other."""
     margin: float = Field(default=0.5, ge=0)
     """Voxels by which a ray that was on the wrong side is asked to be on the right one."""
     sparse_depth: float = Field(default=1.0, ge=0)
@@ -87,6 +90,8 @@ class Photometric(Part):
     """Views chosen per ray, one from each group of neighbours / sources."""
     keep: Literal[1, 2] = 2
     """How many of them count, the best ones."""
+    agreement: float = Field(default=0.25, gt=0)
+    """Voxels that the wishes of the two best views may lie apart for a comparison to count half."""
     noise: float = Field(default=0.005, ge=0)
     """Standard deviation of grey values that is not texture."""
 
@@ -103,7 +108,9 @@ class Optimiser(Part):
     longest_step: float = Field(default=0.2, gt=0)
     """Voxels."""
     smoothing: float = Field(default=0.6, ge=0, lt=1)
-    final_smoothing: float = Field(default=0.35, ge=0, lt=1)
+    final_smoothing: float = Field(default=0.38, ge=0, lt=1)
+    half_smoothing: float = Field(default=8.0, gt=0)
+    """Curvature (per voxel squared, summed as `memory` says) of the data at which smoothing has half the effect."""
     redistancing: float = Field(default=0.03, ge=0, lt=1)
     band: float = Field(default=6.0, gt=1)
     """Half width of the band, voxels."""
@@ -135,9 +142,9 @@ class Settings(Part):
 FAST = Settings(
     preset="fast",
     levels=(
-        Level(voxels=96, image_size=400, steps=130, rays=16384, reach=6),
-        Level(voxels=128, steps=90),
-        Level(voxels=192, steps=120),
+        Level(voxels=96, image_size=400, steps=160, rays=16384, reach=6),
+        Level(voxels=128, steps=100),
+        Level(voxels=192, steps=130),
     ),
 )
 

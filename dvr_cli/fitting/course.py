@@ -17,7 +17,7 @@ from dvr_cli.errors import RunError
 from dvr_cli.fields.grid import GridField
 from dvr_cli.fitting.step import StepState
 
-FORMAT = 1
+FORMAT = 2
 UNTOUCHED_ALBEDO = 0.5
 _DENSE_SHARE = 0.5
 """A grid of which more than this share was touched is stored as it is."""
@@ -64,6 +64,7 @@ class Course:
                 "mean_gradient": _pack(optimiser.mean_gradient, 0.0),
                 "mean_curvature": _pack(optimiser.mean_curvature, 0.0),
                 "band": optimiser.band.to("cpu", copy=True),
+                "edge_hits": optimiser.edge_hits.to("cpu", copy=True),
             }
             state["waiting"] = {name: _pack(grid, 0.0) for name, grid in _waiting(field).items()}
         return state

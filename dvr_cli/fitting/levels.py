@@ -19,7 +19,6 @@ from dvr_cli.fitting.pixels import pixel_pool
 from dvr_cli.fitting.run_folder import RunFolder
 from dvr_cli.fitting.schedule import LevelClock
 from dvr_cli.fitting.step import StepState, accumulate, update
-from dvr_cli.kernels.band import find_band
 from dvr_cli.kernels.views import ViewArrays
 
 SECONDS_BETWEEN_CHECKPOINTS = 8.0
@@ -59,9 +58,7 @@ def enter_level(course: Course, settings: Settings) -> StepState:
     if course.optimiser is None:
         if course.field.voxels != level.voxels:
             course.field = course.field.resized(level.voxels)
-        sdf = course.field.sdf.detach()
-        band = find_band(sdf, settings.optimiser.band * course.field.voxel)
-        course.optimiser = StepState(torch.zeros_like(sdf), torch.zeros_like(sdf), band)
+        course.optimiser = StepState.at_start(course.field, settings)
     return course.optimiser
 
 
@@ -86,7 +83,7 @@ def run_level(course: Course, stack: ViewArrays, depth: DepthTargets, settings: 
     planned = clock.planned_steps(course.level_step)
     while course.level_step < planned:
         generator = step_generator(settings.seed, course.level, course.level_step)
-        meter.add(accumulate(course.field, stack, pool, neighbours, settings, level, generator))
+        meter.add(accumulate(course.field, state, stack, pool, neighbours, settings, level, generator))
         meter.add(accumulate_depth(course.field, stack, depth, settings.losses, generator))
         update(course.field, state, settings, course.level_step / planned, course.level_step)
         course.level_step += 1

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from scipy import ndimage
 from torch import Tensor
 
@@ -17,16 +17,20 @@ class PixelPool:
 
     views: Int[Tensor, "p"]
     pixels: Int[Tensor, "p 2"]
+    at_edge: Bool[Tensor, "p"]
+    """Whether one of the four neighbours is on the other side of the mask's edge."""
 
-    def draw(self, count: int, generator: torch.Generator) -> tuple[Int[Tensor, "r"], Int[Tensor, "r 2"]]:
-        """(view, (x, y)) of `count` pixels, with replacement, sorted so that neighbours in memory are read together."""
+    def draw(
+        self, count: int, generator: torch.Generator
+    ) -> tuple[Int[Tensor, "r"], Int[Tensor, "r 2"], Bool[Tensor, "r"]]:
+        """(view, (x, y), at_edge) of `count` pixels, with replacement, sorted so that memory is read in order."""
         index = torch.randint(len(self.views), (count,), generator=generator).sort().values.to(self.views.device)
-        return self.views[index], self.pixels[index]
+        return self.views[index], self.pixels[index], self.at_edge[index]
 
 
 def pixel_pool(stack: ViewArrays, rim: int) -> PixelPool:
     """Pixels of the masks and of a rim of `rim` pixels around them."""
-    views, pixels = [], []
+    views, pixels, at_edge = [], [], []
     masks = stack.masks.cpu().numpy()
     for v in range(stack.count):
         start, height, width = int(stack.starts[v]), int(stack.heights[v]), int(stack.widths[v])
@@ -35,7 +39,17 @@ def pixel_pool(stack: ViewArrays, rim: int) -> PixelPool:
         y, x = np.nonzero(near)
         views.append(np.full(len(x), v, np.int32))
         pixels.append(np.stack([x, y], axis=1).astype(np.int32))
-    device = stack.gray.device
-    return PixelPool(
-        torch.as_tensor(np.concatenate(views)).to(device), torch.as_tensor(np.concatenate(pixels)).to(device)
-    )
+        at_edge.append(_edge(mask)[y, x])
+    parts = (torch.as_tensor(np.concatenate(part)).to(stack.gray.device) for part in (views, pixels, at_edge))
+    return PixelPool(*parts)
+
+
+def _edge(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
+    """Pixels with one of their four neighbours on the other side; what is beyond the image is on neither."""
+    down, right = mask[1:] != mask[:-1], mask[:, 1:] != mask[:, :-1]
+    edge = np.zeros_like(mask)
+    edge[1:] |= down
+    edge[:-1] |= down
+    edge[:, 1:] |= right
+    edge[:, :-1] |= right
+    return edge

@@ -23,6 +23,8 @@ BEND_REACH = 1.5
 """Voxels over which the bending of patches is measured."""
 STEPS_BETWEEN_BANDS = 8
 """The band is many steps wide, and finding it costs a pass over the whole grid."""
+EDGE_MEMORY = 0.95
+"""Weight of earlier steps in the share of rays just outside masks that hit."""
 FARTHEST_WRONG = 2.0
 """Voxels beyond which silhouettes have no say about a ray."""
 
@@ -34,6 +36,15 @@ class StepState:
     mean_gradient: Tensor
     mean_curvature: Tensor
     band: Int[Tensor, "b"]
+    edge_hits: Float[Tensor, ""]
+    """Share of the rays just outside masks that hit, as of late."""
+
+    @classmethod
+    def at_start(cls, field: GridField, settings: Settings) -> "StepState":
+        """The state before a level's first step."""
+        sdf = field.sdf.detach()
+        band = band_kernels.find_band(sdf, settings.optimiser.band * field.voxel)
+        return cls(torch.zeros_like(sdf), torch.zeros_like(sdf), band, torch.zeros((), device=sdf.device))
 
 
 def choose_sources(
@@ -48,6 +59,7 @@ def choose_sources(
 
 def accumulate(
     field: GridField,
+    state: StepState,
     stack: ViewArrays,
     pool: PixelPool,
     neighbours: Int[Tensor, "v m"],
@@ -57,7 +69,7 @@ def accumulate(
 ) -> dict[str, Tensor]:
     """Draw rays, add the losses' gradients and curvatures to the field's, and return the mean losses."""
     weights, photometric = settings.losses, settings.photometric
-    ray_views, ray_pixels = pool.draw(level.rays or settings.rays_per_step, generator)
+    ray_views, ray_pixels, at_edge = pool.draw(level.rays or settings.rays_per_step, generator)
     origins, directions = stack.rays(ray_views, ray_pixels)
     index = stack.pixel_index(ray_views, ray_pixels)
     is_object = stack.masks[index] > 0
@@ -91,13 +103,15 @@ def accumulate(
     ncc_loss, ncc_curvature = photometric_loss(
         stack, views, pixels, d[chosen], picked.t, picked.normals, bends, sources,
         keep=photometric.keep, radius=level.patch_radius, noise=photometric.noise,
+        agreement=photometric.agreement * field.voxel,
         guesses=_guesses(picked, d[chosen], level.reach * field.voxel, field.voxel, generator),
     )  # fmt: skip
     compared = ncc_curvature > 0
     report["photometric"] = ncc_loss.detach().sum() / compared.sum().clamp(min=1)
     field.add_curvature(picked.points.detach(), weights.photometric * ncc_curvature / picked.slope**2)
 
-    silhouette_loss = _silhouettes(field, origins, directions, hits, is_object, weights)
+    trust = torch.where(at_edge, trust_in_edges(state, hits.hit, is_object, at_edge, weights.edge_doubt), 1)
+    silhouette_loss = _silhouettes(field, origins, directions, hits, is_object, trust, weights)
     total = weights.photometric * ncc_loss.sum() + rgb_loss + silhouette_loss
     total.backward()
     return report
@@ -114,12 +128,31 @@ def _guesses(
     return Guesses((2 * offsets - 1) * reach, normals, voxel)
 
 
+def trust_in_edges(
+    state: StepState,
+    hit: Bool[Tensor, "r"],
+    is_object: Bool[Tensor, "r"],
+    at_edge: Bool[Tensor, "r"],
+    doubt: float,
+) -> Float[Tensor, ""]:
+    """What the pixels at masks' edges count, in (0, 1]; keeps the running share of those outside that hit.
+
+    Where masks are right to the pixel, the surface comes to satisfy all of them. Where they are not, whatever it does
+    many rays just outside a mask hit; following each mask in turn then makes wrinkles.
+    """
+    outside = at_edge & ~is_object
+    share = (outside & hit).sum() / outside.sum().clamp(min=1)
+    state.edge_hits = EDGE_MEMORY * state.edge_hits + (1 - EDGE_MEMORY) * share
+    return 1 / (1 + (state.edge_hits / doubt).square())
+
+
 def _silhouettes(
     field: GridField,
     origins: Float[Tensor, "r 3"],
     directions: Float[Tensor, "r 3"],
     hits: RayHits,
     is_object: Bool[Tensor, "r"],
+    trust: Float[Tensor, "r"],
     weights: Losses,
 ) -> Tensor:
     """Free space: a ray past the object must not hit. Occupancy: a ray through it must.
@@ -138,8 +171,9 @@ def _silhouettes(
         residual = (sign * field.value(points) + margin) / voxel
         # Where a mask is wrong by more than that, or the shape, nothing says where along the ray to begin.
         within = (residual > 0) & (residual < FARTHEST_WRONG)
-        loss = loss + 0.5 * weight * residual[within].square().sum()
-        field.add_curvature(points[within], torch.full_like(t[index][within], weight / voxel**2))
+        worth = weight * trust[index][within]
+        loss = loss + 0.5 * (worth * residual[within].square()).sum()
+        field.add_curvature(points[within], worth / voxel**2)
     return loss
 
 
@@ -159,6 +193,8 @@ def update(field: GridField, state: StepState, settings: Settings, share: float,
         band_kernels.relax(None, sheen, buffer, field.sheen_curvature, damping=1.0, rate=0.5 * o.colour_rate)
         if step % o.band_every == 0:
             smoothing = o.smoothing * (o.final_smoothing / o.smoothing) ** share if o.smoothing > 0 else 0.0
-            band_kernels.smooth_and_redistance(state.band, sdf, smoothing, o.redistancing)
+            band_kernels.smooth_and_redistance(
+                state.band, sdf, smoothing, o.redistancing, state.mean_curvature, o.half_smoothing
+            )
         if step % STEPS_BETWEEN_BANDS == 0:
             state.band = band_kernels.find_band(sdf, o.band * field.voxel)

@@ -77,6 +77,9 @@ def smooth_kernel(
     band: wp.array(dtype=wp.int32),
     sdf: wp.array(dtype=wp.float32),
     n: int,
+    informed: int,
+    information: wp.array(dtype=wp.float32),
+    half_at: float,
     smoothing: float,
     redistancing: float,
     sdf_out: wp.array(dtype=wp.float32),
@@ -92,7 +95,10 @@ def smooth_kernel(
     y1 = sdf[b + n]
     z0 = sdf[b - 1]
     z1 = sdf[b + 1]
-    value = c + smoothing * ((x0 + x1 + y0 + y1 + z0 + z1) / 6.0 - c)
+    share = smoothing
+    if informed == 1:
+        share = smoothing / wp.sqrt(1.0 + information[b] / half_at)
+    value = c + share * ((x0 + x1 + y0 + y1 + z0 + z1) / 6.0 - c)
     if redistancing > 0.0:
         crosses = c * x0 < 0.0 or c * x1 < 0.0 or c * y0 < 0.0 or c * y1 < 0.0 or c * z0 < 0.0 or c * z1 < 0.0
         if crosses:
@@ -180,21 +186,40 @@ def relax(
     )
 
 
-def smooth(band: Int[Tensor, "b"], sdf: Float[Tensor, "n n n"], smoothing: float, redistancing: float) -> None:
-    """One step of smoothing (share of the way to the neighbours' mean; negative: away) and redistancing, in place."""
+def smooth(
+    band: Int[Tensor, "b"],
+    sdf: Float[Tensor, "n n n"],
+    smoothing: float,
+    redistancing: float,
+    information: Float[Tensor, "n n n"] | None = None,
+    half_at: float = 1.0,
+) -> None:
+    """One step of smoothing (share of the way to the neighbours' mean; negative: away) and redistancing, in place.
+
+    With `information` a vertex is smoothed by smoothing / sqrt(1 + information / half_at) only: there and back, that
+    halves what the shortest waves lose where the information is `half_at`.
+    """
     out = torch.empty(len(band), device=sdf.device)
     flat = sdf.detach().reshape(-1)
-    launch(smooth_kernel, len(band), [band, flat, sdf.shape[0], smoothing, redistancing, out], sdf.device, least=4096)
+    known = flat if information is None else information.reshape(-1)
+    numbers = [half_at, smoothing, redistancing]
+    inputs = [band, flat, sdf.shape[0], int(information is not None), known, *numbers, out]
+    launch(smooth_kernel, len(band), inputs, sdf.device, least=4096)
     launch(write_back_kernel, len(band), [band, out, flat], sdf.device, least=4096)
 
 
 def smooth_and_redistance(
-    band: Int[Tensor, "b"], sdf: Float[Tensor, "n n n"], smoothing: float, redistancing: float
+    band: Int[Tensor, "b"],
+    sdf: Float[Tensor, "n n n"],
+    smoothing: float,
+    redistancing: float,
+    information: Float[Tensor, "n n n"] | None = None,
+    half_at: float = 1.0,
 ) -> None:
     """Smoothing that does not shrink (there and back: Taubin, 1995) and a step of redistancing, in place.
 
     Redistancing goes with the way back. After the way there it would go through the way back itself, which multiplies
     alternating errors by 1 + 2 `smoothing`: together more than one, so that they grow.
     """
-    smooth(band, sdf, smoothing, 0.0)
-    smooth(band, sdf, -smoothing, redistancing)
+    smooth(band, sdf, smoothing, 0.0, information, half_at)
+    smooth(band, sdf, -smoothing, redistancing, information, half_at)

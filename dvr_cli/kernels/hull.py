@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dvr_cli.kernels.grid import cube_interval, sample
 from dvr_cli.kernels.launch import launch
-from dvr_cli.kernels.patches import compare_patch, in_patch
+from dvr_cli.kernels.patches import compare_patch, reference_patch
 from dvr_cli.kernels.views import ViewArrays
 
 wp.set_module_options({"enable_backward": False})
@@ -95,19 +95,9 @@ def sweep_kernel(
     start = starts[v]
     fits = pixel[0] >= radius and pixel[1] >= radius and pixel[0] < width - radius and pixel[1] < height - radius
     if fits:
-        taps = (2 * radius + 1) * (2 * radius + 1)
-        count = float(taps)
-        middle = gray[start + pixel[1] * width + pixel[0]]
-        sum_r = float(0.0)
-        sum_rr = float(0.0)
-        for u in range(taps):
-            offset = in_patch(u, radius)
-            r = gray[start + (pixel[1] + offset[1]) * width + pixel[0] + offset[0]] - middle
-            sum_r += r
-            sum_rr += r * r
-        spread = wp.max(sum_rr - sum_r * sum_r / count, 0.0)
-        mean = middle + sum_r / count
-        norm = wp.sqrt(spread + count * noise * noise)
+        reference = reference_patch(gray, start, width, pixel, radius)
+        count = float((2 * radius + 1) * (2 * radius + 1))
+        norm = wp.sqrt(reference[1] + count * noise * noise)
         origin = centres[v]
         back = wp.transpose(rotations[v]) * inverse_intrinsics[v]
         direction = wp.normalize(back * wp.vec3(float(pixel[0]) + 0.5, float(pixel[1]) + 0.5, 1.0))
@@ -135,10 +125,10 @@ def sweep_kernel(
                     if source >= 0:
                         forward = intrinsics[source] * rotations[source]
                         turn = forward * back
-                        homography = wp.outer(forward * (origin - centres[source]), plane) + turn * (t * facing)
+                        shift = forward * (origin - centres[source])
                         found = compare_patch(
-                            gray, start, width, pixel, radius, mean, norm, noise,
-                            starts[source], heights[source], widths[source], homography, turn * facing, plane,
+                            gray, start, width, pixel, radius, reference[0], norm, noise,
+                            starts[source], heights[source], widths[source], shift, turn * facing, t, plane,
                             wp.vec2(0.0, 0.0),
                         )  # fmt: skip
                         if found[0] < one:

@@ -12,6 +12,8 @@ A pixel keeps the best `keep` of its source views (the others may be occluded).
 Sources: plane-induced patch warping as in Geo-NeuS (Fu et al., 2022) and PGSR (Chen et al., 2024).
 """
 
+from typing import NamedTuple
+
 import torch
 import warp as wp
 from jaxtyping import Float, Int
@@ -24,13 +26,34 @@ wp.set_module_options({"enable_backward": False})
 
 WORST_LOSS = wp.constant(0.9)
 LEAST_FACING = wp.constant(0.15)
+NEVER = wp.constant(-1.0e9)
+"""No sum of grey values; the compiler does not know that and must read what is asked for."""
 
 
 @wp.func
-def in_patch(u: int, radius: int):
-    """Offset (x, y) of tap u of a square patch."""
-    side = 2 * radius + 1
-    return wp.vec2i(u % side - radius, u // side - radius)
+def reference_patch(gray: wp.array(dtype=wp.float32), start: int, width: int, pixel: wp.vec2i, radius: int):
+    """(mean, sum of squared differences from it) of a patch of the reference view."""
+    middle = gray[start + pixel[1] * width + pixel[0]]
+    total = float(0.0)
+    squares = float(0.0)
+    for dy in range(-radius, radius + 1):
+        row = start + (pixel[1] + dy) * width + pixel[0]
+        for dx in range(-radius, radius + 1):
+            r = gray[row + dx] - middle
+            total += r
+            squares += r * r
+    count = float((2 * radius + 1) * (2 * radius + 1))
+    return wp.vec2(middle + total / count, wp.max(squares - total * total / count, 0.0))
+
+
+@wp.func
+def touch_patch(gray: wp.array(dtype=wp.float32), start: int, width: int, height: int, x: int, y: int, radius: int):
+    """Read a value of every row of a patch, so that memory answers for all of them at once; their sum."""
+    touched = float(0.0)
+    if x >= 0 and x < width and y >= radius and y < height - radius - 1:
+        for dy in range(-radius, radius + 2):
+            touched += gray[start + (y + dy) * width + x]
+    return touched
 
 
 @wp.func
@@ -46,13 +69,16 @@ def compare_patch(
     source_start: int,
     source_height: int,
     source_width: int,
-    homography: wp.mat33,
+    shift: wp.vec3,
     slope: wp.mat33,
+    t: float,
     plane: wp.vec3,
     bend: wp.vec2,
 ):
-    """(loss, d loss / dt, curvature) against one source view; loss 9 where the patch leaves the image."""
-    taps = (2 * radius + 1) * (2 * radius + 1)
+    """(loss, d loss / dt, curvature) against one source view; loss 9 where the patch leaves the image.
+
+    H = shift plane^T + t slope, with slope = dH/dt. A pixel further along a row adds a column of each.
+    """
     sum_s = float(0.0)
     sum_d = float(0.0)
     sum_ss = float(0.0)
@@ -61,53 +87,60 @@ def compare_patch(
     sum_rs = float(0.0)
     sum_rd = float(0.0)
     inside = int(1)
-    for u in range(taps):
-        offset = in_patch(u, radius)
-        x = pixel[0] + offset[0]
-        y = pixel[1] + offset[1]
-        p = wp.vec3(float(x) + 0.5, float(y) + 0.5, 1.0)
-        q = homography * p
-        facing = wp.dot(plane, p)
-        iz = 1.0 / q[2]
-        px = q[0] * iz
-        py = q[1] * iz
-        dq = slope * p
-        du = (dq[0] - px * dq[2]) * iz
-        dv = (dq[1] - py * dq[2]) * iz
-        # The surface lies behind the plane by a quadratic in the offset: slide along the tap's ray to it.
-        behind = bend[0] * float(offset[0] * offset[0]) + bend[1] * float(offset[1] * offset[1])
-        sx = px + du * behind - 0.5
-        sy = py + dv * behind - 0.5
-        front = facing < 0.0 and q[2] < 0.0
-        if front and sx >= 0.0 and sy >= 0.0 and sx < float(source_width - 1) and sy < float(source_height - 1):
-            ix = int(sx)
-            iy = int(sy)
-            fx = sx - float(ix)
-            fy = sy - float(iy)
-            b = source_start + iy * source_width + ix
-            g00 = gray[b]
-            g10 = gray[b + 1]
-            g01 = gray[b + source_width]
-            g11 = gray[b + source_width + 1]
-            top = g00 + (g10 - g00) * fx
-            bottom = g01 + (g11 - g01) * fx
-            gx = (g10 - g00) * (1.0 - fy) + (g11 - g01) * fy
-            s = top + (bottom - top) * fy - reference_mean
-            d = gx * du + (bottom - top) * dv
-            r = gray[reference_start + y * reference_width + x] - reference_mean
-            sum_s += s
-            sum_d += d
-            sum_ss += s * s
-            sum_dd += d * d
-            sum_sd += s * d
-            sum_rs += r * s
-            sum_rd += r * d
-        else:
-            inside = 0
+    last_x = float(source_width - 1)
+    last_y = float(source_height - 1)
+    along_row = wp.vec3(slope[0, 0], slope[1, 0], slope[2, 0])
+    for dy in range(-radius, radius + 1):
+        p = wp.vec3(float(pixel[0]) + 0.5, float(pixel[1] + dy) + 0.5, 1.0)
+        row_slope = slope * p
+        row_facing = wp.dot(plane, p)
+        row_behind = bend[1] * float(dy * dy)
+        row = reference_start + (pixel[1] + dy) * reference_width + pixel[0]
+        for dx in range(-radius, radius + 1):
+            x = float(dx)
+            dq = row_slope + along_row * x
+            facing = row_facing + plane[0] * x
+            q = shift * facing + dq * t
+            iz = 1.0 / q[2]
+            px = q[0] * iz
+            py = q[1] * iz
+            du = (dq[0] - px * dq[2]) * iz
+            dv = (dq[1] - py * dq[2]) * iz
+            # The surface lies behind the plane by a quadratic in the offset: slide along the tap's ray to it.
+            behind = bend[0] * x * x + row_behind
+            sx = px + du * behind - 0.5
+            sy = py + dv * behind - 0.5
+            front = facing < 0.0 and q[2] < 0.0
+            if front and sx >= 0.0 and sy >= 0.0 and sx < last_x and sy < last_y:
+                ix = int(sx)
+                iy = int(sy)
+                fx = sx - float(ix)
+                fy = sy - float(iy)
+                b = source_start + iy * source_width + ix
+                g00 = gray[b]
+                g01 = gray[b + source_width]
+                across_top = gray[b + 1] - g00
+                across_bottom = gray[b + source_width + 1] - g01
+                top = g00 + across_top * fx
+                down = g01 + across_bottom * fx - top
+                s = top + down * fy - reference_mean
+                d = (across_top + (across_bottom - across_top) * fy) * du + down * dv
+                r = gray[row + dx] - reference_mean
+                sum_s += s
+                sum_d += d
+                sum_ss += s * s
+                sum_dd += d * d
+                sum_sd += s * d
+                sum_rs += r * s
+                sum_rd += r * d
+            else:
+                inside = 0
+                break
+        if inside == 0:
             break
     if inside == 0:
         return wp.vec3(9.0, 0.0, 0.0)
-    count = float(taps)
+    count = float((2 * radius + 1) * (2 * radius + 1))
     ss = sum_ss - sum_s * sum_s / count + count * noise * noise
     sd = sum_sd - sum_s * sum_d / count
     dd = sum_dd - sum_d * sum_d / count
@@ -147,11 +180,13 @@ def patch_kernel(
     loss_out: wp.array(dtype=wp.float32),
     slope_out: wp.array(dtype=wp.float32),
     curvature_out: wp.array(dtype=wp.float32),
+    discord_out: wp.array(dtype=wp.float32),
 ):
     ray = first + wp.tid()
     loss_out[ray] = 0.0
     slope_out[ray] = 0.0
     curvature_out[ray] = 0.0
+    discord_out[ray] = 0.0
     view = ray_views[ray]
     direction = directions[ray]
     normal = normals[ray]
@@ -162,24 +197,27 @@ def patch_kernel(
     start = starts[view]
     fits = pixel[0] >= radius and pixel[1] >= radius and pixel[0] < width - radius and pixel[1] < height - radius
     if fits and facing < -LEAST_FACING:
-        taps = (2 * radius + 1) * (2 * radius + 1)
-        sum_r = float(0.0)
-        sum_rr = float(0.0)
-        middle = gray[start + pixel[1] * width + pixel[0]]
-        for u in range(taps):
-            offset = in_patch(u, radius)
-            r = gray[start + (pixel[1] + offset[1]) * width + pixel[0] + offset[0]] - middle
-            sum_r += r
-            sum_rr += r * r
-        count = float(taps)
-        mean = middle + sum_r / count
-        norm = wp.sqrt(wp.max(sum_rr - sum_r * sum_r / count, 0.0) + count * noise * noise)
+        reference = reference_patch(gray, start, width, pixel, radius)
+        count = float((2 * radius + 1) * (2 * radius + 1))
+        norm = wp.sqrt(reference[1] + count * noise * noise)
         origin = centres[view]
         point = origin + direction * t[ray]
         back = wp.transpose(rotations[view]) * inverse_intrinsics[view]
         plane = normal * back
         first_best = wp.vec3(9.0, 0.0, 0.0)
         second_best = wp.vec3(9.0, 0.0, 0.0)
+        # Patches of the sources are rarely in a cache; asked for one after the other they take a third longer.
+        touched = float(0.0)
+        for j in range(sources_per_ray):
+            source = sources[ray * sources_per_ray + j]
+            if source >= 0:
+                in_source = intrinsics[source] * (rotations[source] * (point - centres[source]))
+                if in_source[2] > 0.0:
+                    cx = int(in_source[0] / in_source[2])
+                    cy = int(in_source[1] / in_source[2])
+                    touched += touch_patch(gray, starts[source], widths[source], heights[source], cx, cy, radius)
+        if touched == NEVER:
+            return
         for j in range(sources_per_ray):
             source = sources[ray * sources_per_ray + j]
             if source >= 0:
@@ -196,10 +234,9 @@ def patch_kernel(
                             forward = intrinsics[source] * rotations[source]
                             turn = forward * back
                             shift = forward * (origin - centre)
-                            homography = wp.outer(shift, plane) + turn * (t[ray] * facing)
                             found = compare_patch(
-                                gray, start, width, pixel, radius, mean, norm, noise,
-                                starts[source], hs, ws, homography, turn * facing, plane, bends[ray],
+                                gray, start, width, pixel, radius, reference[0], norm, noise,
+                                starts[source], hs, ws, shift, turn * facing, t[ray], plane, bends[ray],
                             )  # fmt: skip
                             if found[0] < first_best[0]:
                                 second_best = first_best
@@ -212,6 +249,21 @@ def patch_kernel(
             loss_out[ray] = 0.5 * (first_best[0] + second_best[0])
             slope_out[ray] = 0.5 * (first_best[1] + second_best[1])
             curvature_out[ray] = 0.5 * (first_best[2] + second_best[2])
+            if first_best[2] > 0.0 and second_best[2] > 0.0:
+                discord_out[ray] = wp.abs(first_best[1] / first_best[2] - second_best[1] / second_best[2])
+
+
+class Comparison(NamedTuple):
+    """What comparing the patches of a batch of rays has found; no gradient."""
+
+    loss: Float[Tensor, "r"]
+    """1 - NCC, the mean over the sources that count."""
+    slope: Float[Tensor, "r"]
+    """Its derivative with respect to t."""
+    curvature: Float[Tensor, "r"]
+    """Gauss-Newton's second derivative; zero where nothing can be compared."""
+    discord: Float[Tensor, "r"]
+    """How far apart in t the two sources that count want the surface, each by its own Newton step."""
 
 
 def patch_ncc(
@@ -227,19 +279,19 @@ def patch_ncc(
     keep: int,
     radius: int,
     noise: float,
-) -> tuple[Float[Tensor, "r"], Float[Tensor, "r"], Float[Tensor, "r"]]:
-    """Loss 1 - NCC, its slope d/dt and its Gauss-Newton curvature for each ray; zeros where nothing can be compared.
+) -> Comparison:
+    """Compare a patch around each ray's pixel with other views; zeros where nothing can be compared.
 
     `ray_pixels` are whole (x, y); `normals` unit; `bends` how far (in t) the surface lies behind the tangent plane per
     squared pixel along x and y; `sources` view indices, -1 for none; the best `keep` (1 or 2) sources count; `noise` is
     the standard deviation of grey values that is not texture. No gradient (`rendering.photometric` has it).
     """
     rays = len(ray_views)
-    loss, slope, curvature = (torch.empty(rays, device=t.device) for _ in range(3))
+    loss, slope, curvature, discord = (torch.empty(rays, device=t.device) for _ in range(4))
     x, y = ray_pixels[:, 0].contiguous(), ray_pixels[:, 1].contiguous()
     cameras = [stack.starts, stack.heights, stack.widths, stack.intrinsics, stack.inverse_intrinsics]
     inputs = [stack.gray, stack.masks, *cameras, stack.rotations, stack.centres]
     inputs += [ray_views, x, y, directions, t, normals, bends]
     inputs += [sources.reshape(-1), sources.shape[1], keep, radius, noise]
-    launch(patch_kernel, rays, [*inputs, loss, slope, curvature], t.device, least=64)
-    return loss, slope, curvature
+    launch(patch_kernel, rays, [*inputs, loss, slope, curvature, discord], t.device, least=64)
+    return Comparison(loss, slope, curvature, discord)

@@ -16,6 +16,8 @@ LEAD = 0.15
 """By how much another depth must match better than the surface's own."""
 GOOD = 0.3
 """1 - NCC below which another depth counts at all."""
+MOST_TRUST = 2.0
+"""No match counts more than this: a highlight that moves with the camera matches as well as texture does."""
 
 
 @dataclass(frozen=True)
@@ -55,23 +57,32 @@ def photometric_loss(
     keep: int,
     radius: int,
     noise: float,
+    agreement: float,
     guesses: Guesses | None = None,
 ) -> tuple[Float[Tensor, "h"], Float[Tensor, "h"]]:
     """(1 - NCC per ray, its curvature with respect to t); the loss is differentiable with respect to t alone.
 
     Zero, with zero curvature, where no source view can be compared. See `kernels.patches` for the mathematics.
 
+    Slope and curvature are weighted by what a comparison is worth, as in iteratively reweighted least squares. Two
+    patches of one signal with noise correlate by signal over signal plus noise, so NCC / (1 - NCC) is the signal in
+    units of the noise. And a ray counts half where its two source views want surfaces `agreement` apart.
+
     NCC sees a pixel or two far. With `guesses` each ray also tries a patch elsewhere; where that matches clearly
     better, the ray is pulled there with the curvature found there.
     """
 
     def compare(at: Tensor, facing: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return patch_ncc(
+        loss, slope, curvature, discord = patch_ncc(
             stack, ray_views, ray_pixels, directions, at, facing, bends, sources,
             keep=keep, radius=radius, noise=noise,
         )  # fmt: skip
+        agreeing = 1 / (1 + (discord / agreement).square())
+        return loss, agreeing * slope, agreeing * curvature
 
     loss, slope, curvature = compare(t.detach(), normals)
+    trust = ((1 - loss) / loss.clamp(min=1e-6)).clamp(max=MOST_TRUST)
+    slope, curvature = trust * slope, trust * curvature
     if guesses is not None:
         other_loss, _, other_curvature = compare(t.detach() + guesses.offsets, guesses.normals)
         here = torch.where(curvature > 0, loss, 1.0)

@@ -73,7 +73,7 @@ def test_checkpoint_of_another_version_is_refused(ball, tmp_path):
     fit(ball[0], folder, observer=Observer(10))
     run = RunFolder.open(folder)
     state = run.load_checkpoint()
-    for damaged, message in (({**state, "format": 99}, "format 99"), ({"format": 1}, "incomplete")):
+    for damaged, message in (({**state, "format": 99}, "format 99"), ({"format": 2}, "incomplete")):
         with pytest.raises(RunError, match=message):
             Course.from_checkpoint(damaged, torch.device("cpu"))
 

@@ -55,22 +55,25 @@ def doubled(rays):
 @pytest.mark.parametrize("noise", [0.0, 0.01])
 def test_patches_agree_with_the_twin(ball, ball_rays, keep, noise):
     rays = ball_rays | {"keep": keep, "noise": noise}
-    loss, slope, curvature = kernels.patch_ncc(ball, **rays)
+    loss, slope, curvature, discord = kernels.patch_ncc(ball, **rays)
     expected = twins.patch_ncc(in_double(ball), **doubled(rays))
     assert (curvature > 0).sum() > 4000
     assert ((curvature > 0) != (expected[2] > 0)).sum() == 0
     assert_agree(loss, expected[0], PATCH_LOSS)
     assert_agree(slope, expected[1], PATCH_SLOPE)
     assert_agree(curvature, expected[2], PATCH_SLOPE)
+    assert_agree(discord, expected[3], PATCH_SLOPE)
+    assert (discord > 0).any() == (keep == 2)
 
 
 def test_bent_patches_agree_with_the_twin(ball, ball_rays):
     bends = 2e-4 * torch.rand(len(ball_rays["t"]), 2, generator=torch.Generator().manual_seed(1))
-    loss, slope, curvature = kernels.patch_ncc(ball, **ball_rays | {"bends": bends})
+    loss, slope, curvature, discord = kernels.patch_ncc(ball, **ball_rays | {"bends": bends})
     expected = twins.patch_ncc(in_double(ball), **doubled(ball_rays | {"bends": bends}))
     assert_agree(loss, expected[0], PATCH_LOSS)
     assert_agree(slope, expected[1], BENT_PATCH_SLOPE)
     assert_agree(curvature, expected[2], BENT_PATCH_SLOPE)
+    assert_agree(discord, expected[3], BENT_PATCH_SLOPE)
 
 
 def test_slope_is_the_derivative_of_the_loss(ball, ball_rays):
@@ -78,16 +81,16 @@ def test_slope_is_the_derivative_of_the_loss(ball, ball_rays):
     some = {name: value[::3].contiguous() if torch.is_tensor(value) else value for name, value in ball_rays.items()}
     stack, rays = in_double(ball), doubled(some)
     step = 1e-6
-    ahead, _, _ = twins.patch_ncc(stack, **rays | {"t": rays["t"] + step})
-    behind, _, _ = twins.patch_ncc(stack, **rays | {"t": rays["t"] - step})
-    loss, slope, _ = twins.patch_ncc(stack, **rays)
+    ahead, *_ = twins.patch_ncc(stack, **rays | {"t": rays["t"] + step})
+    behind, *_ = twins.patch_ncc(stack, **rays | {"t": rays["t"] - step})
+    loss, slope, *_ = twins.patch_ncc(stack, **rays)
     difference = ((ahead - behind) / (2 * step) - slope)[(loss > 0) & (ahead > 0) & (behind > 0)]
     assert len(difference) > 1300
     assert (difference.abs() < 1e-6 * slope.abs().max()).double().mean() > 0.98
 
 
 def test_a_plane_at_its_true_depth_has_no_loss_and_no_slope(plane, plane_rays):
-    loss, slope, curvature = kernels.patch_ncc(plane, **plane_rays)
+    loss, slope, curvature, _ = kernels.patch_ncc(plane, **plane_rays)
     compared = curvature > 0
     assert compared.sum() > 250
     # What remains is the error of bilinear look-ups in the source; a Newton step corrects it by far less than a pixel.
@@ -100,8 +103,8 @@ def test_a_plane_at_its_true_depth_has_no_loss_and_no_slope(plane, plane_rays):
 @pytest.mark.parametrize("offset", [-2 * FOOTPRINT, 2 * FOOTPRINT])
 def test_a_newton_step_leads_back_to_the_true_depth(plane, plane_rays, offset):
     displaced = plane_rays["t"] + offset
-    loss, slope, curvature = kernels.patch_ncc(plane, **plane_rays | {"t": displaced})
-    true_loss, _, _ = kernels.patch_ncc(plane, **plane_rays)
+    loss, slope, curvature, _ = kernels.patch_ncc(plane, **plane_rays | {"t": displaced})
+    true_loss, *_ = kernels.patch_ncc(plane, **plane_rays)
     compared = (curvature > 0) & (true_loss > 0)
     better = displaced - slope / curvature.clamp(min=1e-12)
     assert compared.sum() > 250
@@ -119,8 +122,10 @@ def test_affine_changes_of_brightness_change_nothing(plane, plane_rays):
     # Away from the true depth, where the loss is not zero anyway.
     rays = plane_rays | {"t": plane_rays["t"] + 2 * FOOTPRINT}
     changed, unchanged = kernels.patch_ncc(replace(plane, gray=gray), **rays), kernels.patch_ncc(plane, **rays)
-    for found, expected in zip(changed, unchanged, strict=True):
+    for found, expected in zip(changed[:3], unchanged[:3], strict=True):
         assert_agree(found, expected, OTHER_EXPOSURE)
+    # A difference of two quotients: a few are ill-conditioned.
+    assert (changed.discord - unchanged.discord).abs().median() < 0.02 * unchanged.discord.median()
 
 
 def test_texture_below_the_noise_has_no_say(plane, plane_rays):
@@ -148,7 +153,7 @@ def test_occluded_sources_are_left_out(plane, plane_rays):
     gray = plane.gray.clone()
     noise = torch.rand(len(gray), generator=torch.Generator().manual_seed(0))
     gray[plane.starts[3] :] = noise[plane.starts[3] :]
-    loss, _, curvature = kernels.patch_ncc(replace(plane, gray=gray), **plane_rays)
+    loss, _, curvature, _ = kernels.patch_ncc(replace(plane, gray=gray), **plane_rays)
     assert (curvature > 0).sum() > 200
     assert loss[curvature > 0].median() < 1e-3
 
@@ -165,7 +170,7 @@ def test_missing_sources(plane, plane_rays):
     one_source[:, 1] = -1
     for array in kernels.patch_ncc(plane, **plane_rays | {"sources": one_source}):
         assert torch.all(array == 0)
-    _, _, curvature = kernels.patch_ncc(plane, **plane_rays | {"sources": one_source, "keep": 1})
+    _, _, curvature, _ = kernels.patch_ncc(plane, **plane_rays | {"sources": one_source, "keep": 1})
     assert (curvature > 0).sum() > 100
     for array in kernels.patch_ncc(plane, **plane_rays | {"sources": torch.full_like(sources, -1)}):
         assert torch.all(array == 0)
@@ -194,4 +199,4 @@ def test_backs_and_background_are_not_compared(plane, plane_rays):
 
 def test_no_rays(plane, plane_rays):
     none = {k: v[:0].contiguous() if torch.is_tensor(v) else v for k, v in plane_rays.items()}
-    assert [len(array) for array in kernels.patch_ncc(plane, **none)] == [0, 0, 0]
+    assert [len(array) for array in kernels.patch_ncc(plane, **none)] == [0, 0, 0, 0]

@@ -1,9 +1,11 @@
-"""The photometric loss is differentiable with respect to t alone, with the slope that the kernel gives."""
+"""The photometric loss is differentiable with respect to t alone, with the kernel's slope times a weight."""
+
+from dataclasses import replace
 
 import torch
 
 from dvr_cli.kernels.patches import patch_ncc
-from dvr_cli.rendering.photometric import Guesses, photometric_loss
+from dvr_cli.rendering.photometric import MOST_TRUST, Guesses, photometric_loss
 from tests.kernels.tiny_views import PLANE_NORMAL, plane_views
 
 
@@ -19,23 +21,44 @@ def arguments():
     return (stack, views, pixels, directions), t, (normals, torch.zeros(4, 2), sources), options
 
 
-def test_gradient_of_the_loss_is_the_kernels_slope():
+def test_gradient_of_the_loss_is_the_kernels_slope_times_its_worth():
+    """NCC / (1 - NCC), bounded, and half where the sources' wishes are `agreement` apart."""
     before, t, after, options = arguments()
     variable = t.clone().requires_grad_()
-    loss, curvature = photometric_loss(*before, variable, *after, **options)
-    expected_loss, slope, expected_curvature = patch_ncc(*before, t, *after, **options)
+    found = patch_ncc(*before, t, *after, **options)
+    agreement = float(found.discord[0])
+    loss, curvature = photometric_loss(*before, variable, *after, **options, agreement=agreement)
+    worth = ((1 - found.loss) / found.loss.clamp(min=1e-6)).clamp(max=MOST_TRUST)
+    worth = worth / (1 + (found.discord / agreement) ** 2)
     weights = torch.tensor([1.0, -2.0, 0.5, 3.0])
     (loss * weights).sum().backward()
-    assert torch.equal(loss.detach(), expected_loss)
-    assert torch.equal(curvature, expected_curvature)
-    assert torch.equal(variable.grad, weights * slope)
-    assert torch.all(slope[:3] != 0)
+    assert torch.equal(loss.detach(), found.loss)
+    torch.testing.assert_close(curvature, worth * found.curvature)
+    torch.testing.assert_close(variable.grad, weights * worth * found.slope)
+    assert torch.all(found.slope[:3] != 0)
+    assert worth[0] <= MOST_TRUST / 2
+    assert worth[1] != worth[2]
+
+
+def test_the_worse_the_match_the_less_it_counts():
+    """The ratio of the curvature to the kernel's falls as noise of the source views grows."""
+    (stack, *rest), t, after, options = arguments()
+    generator = torch.Generator().manual_seed(3)
+    disturbance = torch.randn(len(stack.gray), generator=generator)
+    disturbance[: stack.starts[1]] = 0
+    ratios = []
+    for noise in (0.0, 0.1, 0.2):
+        noisy = replace(stack, gray=stack.gray + noise * disturbance)
+        _, curvature = photometric_loss(noisy, *rest, t - 0.04, *after, **options, agreement=1e9)
+        ratios.append((curvature / patch_ncc(noisy, *rest, t - 0.04, *after, **options).curvature)[:3])
+    assert torch.all(ratios[0] == MOST_TRUST)
+    assert ratios[0].mean() > ratios[1].mean() > ratios[2].mean() > 0
 
 
 def test_rays_that_cannot_be_compared_have_no_gradient():
     before, t, after, options = arguments()
     variable = t.clone().requires_grad_()
-    loss, curvature = photometric_loss(*before, variable, *after, **options)
+    loss, curvature = photometric_loss(*before, variable, *after, **options, agreement=0.01)
     loss.sum().backward()
     assert loss[3] == 0
     assert curvature[3] == 0
@@ -49,9 +72,10 @@ def test_a_better_patch_elsewhere_pulls_the_ray_there():
     away = torch.full_like(t, -2.5)
     variable = (truth + away).requires_grad_()
     assert torch.all(patch_ncc(*before, variable, *after, **options)[2][:3] == 0)
-    loss, curvature = photometric_loss(*before, variable, *after, **options, guesses=Guesses(-away, after[0], 0.1))
+    guesses = Guesses(-away, after[0], 0.1)
+    loss, curvature = photometric_loss(*before, variable, *after, **options, agreement=1e9, guesses=guesses)
     loss.sum().backward()
-    found, _, there = patch_ncc(*before, truth, *after, **options)
+    found, _, there, _ = patch_ncc(*before, truth, *after, **options)
     torch.testing.assert_close(loss, found, atol=1e-5, rtol=0)
     torch.testing.assert_close(curvature, there, atol=0, rtol=1e-4)
     torch.testing.assert_close(variable.grad, there * 0.1 * away.sign(), atol=0, rtol=1e-4)
@@ -63,6 +87,6 @@ def test_a_worse_patch_elsewhere_changes_nothing():
     gradients = []
     for guesses in (None, Guesses(torch.full_like(t, -2.5), after[0], 0.1)):
         variable = t.clone().requires_grad_()
-        photometric_loss(*before, variable, *after, **options, guesses=guesses)[0].sum().backward()
+        photometric_loss(*before, variable, *after, **options, agreement=0.01, guesses=guesses)[0].sum().backward()
         gradients.append(variable.grad)
     assert torch.equal(*gradients)

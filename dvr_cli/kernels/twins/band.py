@@ -56,7 +56,12 @@ def relax(
 
 
 def smooth(
-    band: Int[Tensor, "b"], sdf: Float[Tensor, "n n n"], smoothing: float, redistancing: float
+    band: Int[Tensor, "b"],
+    sdf: Float[Tensor, "n n n"],
+    smoothing: float,
+    redistancing: float,
+    information: Float[Tensor, "n n n"] | None = None,
+    half_at: float = 1.0,
 ) -> Float[Tensor, "n n n"]:
     """The grid after a step towards the six neighbours' mean plus one towards slope one, both from the old values."""
     x, y, z = torch.unravel_index(band.long(), sdf.shape)
@@ -68,7 +73,8 @@ def smooth(
             torch.stack([sdf[x, y, z - 1], sdf[x, y, z + 1]]),
         ]
     )
-    change = smoothing * (pairs.mean(dim=(0, 1)) - here)
+    yielding = 1 if information is None else (1 + information[x, y, z] / half_at).rsqrt()
+    change = smoothing * yielding * (pairs.mean(dim=(0, 1)) - here)
     change = change + redistancing * _towards_distance(here, pairs, 2 / (sdf.shape[0] - 1))
     moved = sdf.clone()
     moved[x, y, z] = here + change

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from dvr_cli.kernels.patches import LEAST_FACING, WORST_LOSS
+from dvr_cli.kernels.patches import LEAST_FACING, WORST_LOSS, Comparison
 from dvr_cli.kernels.twins.cameras import directions_of, pixel_under, project
 from dvr_cli.kernels.views import ViewArrays
 
@@ -50,20 +50,22 @@ def patch_ncc(
     keep: int,
     radius: int,
     noise: float,
-) -> tuple[Float[Tensor, "r"], Float[Tensor, "r"], Float[Tensor, "r"]]:
-    """(loss, d loss / dt, curvature) with the signature of `kernels.patches.patch_ncc`, in the stack's precision."""
+) -> Comparison:
+    """The same as, and with the signature of `kernels.patches.patch_ncc`, in the stack's precision."""
     rays = PatchRays(ray_views, ray_pixels, normals, bends, sources, noise, radius)
     with torch.enable_grad():
         variable = t.detach().requires_grad_()
         patch_slope = _derivative(_normalised_source(stack, rays, directions, variable)[0], variable)
         losses = source_losses(stack, rays, directions, variable)
         losses = torch.where(_may_compare(stack, rays, directions, t), losses, NOTHING)
-        best = losses.argsort(dim=1)[:, :keep]
-        counts = (losses.detach().gather(1, best) < WORST_LOSS).all(dim=1) & (best.shape[1] == keep)
-        loss = torch.where(counts, losses.gather(1, best).mean(dim=1), 0)
-        (slope,) = torch.autograd.grad(loss.sum(), variable)
-    curvature = patch_slope.square().sum(dim=2).gather(1, best).mean(dim=1)
-    return loss.detach(), slope, torch.where(counts, curvature, 0)
+        of_each = [torch.autograd.grad(loss.sum(), variable, retain_graph=True)[0] for loss in losses.unbind(dim=1)]
+    losses, slopes, curvatures = losses.detach(), torch.stack(of_each, dim=1), patch_slope.square().sum(dim=2)
+    best = losses.argsort(dim=1)[:, :keep]
+    counts = (losses.gather(1, best) < WORST_LOSS).all(dim=1) & (best.shape[1] == keep)
+    wanted = (slopes / curvatures.clamp(min=1e-300)).gather(1, best)
+    discord = (wanted[:, 0] - wanted[:, -1]).abs()
+    means = [of_all.gather(1, best).mean(dim=1) for of_all in (losses, slopes, curvatures)]
+    return Comparison(*(torch.where(counts, found, 0) for found in (*means, discord)))
 
 
 def _derivative(patches: Float[Tensor, "r s u"], t: Float[Tensor, "r"]) -> Float[Tensor, "r s u"]:
