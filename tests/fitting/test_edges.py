@@ -1,5 +1,7 @@
 """Masks' edges: which pixels they are, and how much they count."""
 
+from itertools import pairwise
+
 import torch
 
 from dvr_cli.fields.grid import GridField
@@ -31,7 +33,7 @@ def test_edges_lose_trust_as_more_rays_outside_them_hit():
     is_object = torch.tensor([False] * 5 + [True] * 5 + [False] * 5)
     hit = torch.tensor([True, False, False, False, False] + [True] * 10)
     trust = [float(trust_in_edges(state, hit, is_object, at_edge, 0.2)) for _ in range(200)]
-    assert all(later < earlier for earlier, later in zip(trust[:100], trust[1:100], strict=False))
+    assert all(later < earlier for earlier, later in pairwise(trust[:100]))
     assert abs(float(state.edge_hits) - 0.2) < 1e-4
     assert abs(trust[-1] - 0.5) < 1e-3
     misses = torch.zeros_like(hit)
