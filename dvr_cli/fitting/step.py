@@ -15,10 +15,17 @@ from dvr_cli.fields.grid import GridField, gradient_buffer
 from dvr_cli.fields.protocol import RayHits
 from dvr_cli.fitting.pixels import PixelPool
 from dvr_cli.kernels import band as band_kernels
+from dvr_cli.kernels import launch
 from dvr_cli.kernels.views import ViewArrays
 from dvr_cli.rendering.photometric import Guesses, photometric_loss, surface_bends
 from dvr_cli.rendering.surface import Surface, first_hit, surface_at
 
+Sums = dict[str, tuple[Tensor, Tensor]]
+"""Reported values by name: sum and number."""
+
+PARTS = 2
+"""In so many parts a CPU works on a step's rays, whatever the number of threads, which must not change sums. More of
+them take turns in the caches: four made one thread a quarter slower."""
 BEND_REACH = 1.5
 """Voxels over which the bending of patches is measured."""
 STEPS_BETWEEN_BANDS = 8
@@ -68,15 +75,46 @@ def accumulate(
     generator: torch.Generator,
 ) -> dict[str, Tensor]:
     """Draw rays, add the losses' gradients and curvatures to the field's, and return the mean losses."""
+    drawn = pool.draw(level.rays or settings.rays_per_step, generator)
+    count = PARTS if stack.gray.device.type == "cpu" else 1
+    parts = list(zip(*(array.tensor_split(count) for array in drawn), strict=True))
+    seeds = torch.randint(2**62, (count,), generator=generator).tolist()
+    trust = trust_in_edges(state, settings.losses.edge_doubt)
+
+    def work(part: int) -> Sums:
+        own = torch.Generator().manual_seed(seeds[part])
+        return _accumulate_part(field, stack, parts[part], trust, neighbours, settings, level, own)
+
+    found = launch.in_parts(work, count)
+    totals = {name: [torch.stack(column).sum() for column in zip(*(of_part[name] for of_part in found), strict=True)]
+              for name in found[0]}  # fmt: skip
+    means = {name: total / number.clamp(min=1) for name, (total, number) in totals.items()}
+    state.edge_hits = EDGE_MEMORY * state.edge_hits + (1 - EDGE_MEMORY) * means.pop("edge_hits")
+    return means
+
+
+def _accumulate_part(
+    field: GridField,
+    stack: ViewArrays,
+    drawn: tuple[Int[Tensor, "r"], Int[Tensor, "r 2"], Bool[Tensor, "r"]],
+    edge_trust: Float[Tensor, ""],
+    neighbours: Int[Tensor, "v m"],
+    settings: Settings,
+    level: Level,
+    generator: torch.Generator,
+) -> Sums:
+    """The same for some of a step's rays; what is reported as sums and numbers."""
     weights, photometric = settings.losses, settings.photometric
-    ray_views, ray_pixels, at_edge = pool.draw(level.rays or settings.rays_per_step, generator)
+    ray_views, ray_pixels, at_edge = drawn
     origins, directions = stack.rays(ray_views, ray_pixels)
     index = stack.pixel_index(ray_views, ray_pixels)
     is_object = stack.masks[index] > 0
     hits = first_hit(field, origins, directions)
-    report = {
-        "silhouette": (hits.hit ^ is_object).float().mean(),
-        "iou": (hits.hit & is_object).sum() / (hits.hit | is_object).sum().clamp(min=1),
+    outside = at_edge & ~is_object
+    sums: Sums = {
+        "silhouette": _share(hits.hit ^ is_object, torch.ones_like(is_object)),
+        "iou": _share(hits.hit & is_object, hits.hit | is_object),
+        "edge_hits": _share(outside & hits.hit, outside),
     }
 
     on_surface = (hits.hit & is_object).nonzero().squeeze(1)
@@ -86,8 +124,9 @@ def accumulate(
     t_for_colour = surface.t * weights.rgb + surface.t.detach() * (1 - weights.rgb)
     colour = field.colour(o + t_for_colour[:, None] * d, d)
     error = colour - stack.rgb[index[on_surface]]
-    report["rgb"] = error.detach().abs().mean()
-    report["mse"] = error.detach().square().mean()
+    values = torch.full((), float(error.numel()), device=o.device)
+    sums["rgb"] = error.detach().abs().sum(), values
+    sums["mse"] = error.detach().square().sum(), values
     # A robust norm (Charbonnier): its curvature 1 / |error| lets outliers count less for colours and shape alike.
     softness = (error.detach().square().sum(dim=1) + 1e-3).rsqrt()
     rgb_loss = 0.5 * (softness[:, None] * error.square()).sum()
@@ -106,15 +145,19 @@ def accumulate(
         agreement=photometric.agreement * field.voxel,
         guesses=_guesses(picked, d[chosen], level.reach * field.voxel, field.voxel, generator),
     )  # fmt: skip
-    compared = ncc_curvature > 0
-    report["photometric"] = ncc_loss.detach().sum() / compared.sum().clamp(min=1)
+    sums["photometric"] = ncc_loss.detach().sum(), (ncc_curvature > 0).float().sum()
     field.add_curvature(picked.points.detach(), weights.photometric * ncc_curvature / picked.slope**2)
 
-    trust = torch.where(at_edge, trust_in_edges(state, hits.hit, is_object, at_edge, weights.edge_doubt), 1)
+    trust = torch.where(at_edge, edge_trust, 1)
     silhouette_loss = _silhouettes(field, origins, directions, hits, is_object, trust, weights)
     total = weights.photometric * ncc_loss.sum() + rgb_loss + silhouette_loss
     total.backward()
-    return report
+    return sums
+
+
+def _share(some: Bool[Tensor, "r"], among: Bool[Tensor, "r"]) -> tuple[Tensor, Tensor]:
+    """(sum, number) whose ratio is the share of some among others."""
+    return some.float().sum(), among.float().sum()
 
 
 def _guesses(
@@ -128,21 +171,12 @@ def _guesses(
     return Guesses((2 * offsets - 1) * reach, normals, voxel)
 
 
-def trust_in_edges(
-    state: StepState,
-    hit: Bool[Tensor, "r"],
-    is_object: Bool[Tensor, "r"],
-    at_edge: Bool[Tensor, "r"],
-    doubt: float,
-) -> Float[Tensor, ""]:
-    """What the pixels at masks' edges count, in (0, 1]; keeps the running share of those outside that hit.
+def trust_in_edges(state: StepState, doubt: float) -> Float[Tensor, ""]:
+    """What the pixels at masks' edges count, in (0, 1]; half where the share of rays outside that hit is `doubt`.
 
     Where masks are right to the pixel, the surface comes to satisfy all of them. Where they are not, whatever it does
     many rays just outside a mask hit; following each mask in turn then makes wrinkles.
     """
-    outside = at_edge & ~is_object
-    share = (outside & hit).sum() / outside.sum().clamp(min=1)
-    state.edge_hits = EDGE_MEMORY * state.edge_hits + (1 - EDGE_MEMORY) * share
     return 1 / (1 + (state.edge_hits / doubt).square())
 
 

@@ -4,15 +4,20 @@ Warp runs a CPU launch on one thread, so a launch over `dim` items is cut into s
 side. Every kernel therefore takes `first: int` as its first argument and works on item `first + wp.tid()`. Slices of
 one launch must not write to the same address; kernels that scatter are given slabs of the grid instead of slices of the
 samples, so that results do not depend on the number of threads. A launch returns when all its slices are done.
+
+Between launches there is work that one thread does, and waking threads takes time. Where the items of a whole chain of
+launches do not depend on each other, `in_parts` runs the chain on parts of them side by side.
 """
 
 import ctypes
 import itertools
 import os
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 import warp as wp
@@ -64,6 +69,8 @@ def _start_warp() -> None:
 
 _start_warp()
 
+Part = TypeVar("Part")
+
 SLICES_PER_THREAD = 2
 """Rays differ in cost: a thread that is done early takes another slice."""
 
@@ -75,6 +82,31 @@ class _Pool:
 
 
 _pool = _Pool()
+
+
+@dataclass
+class _Scatter:
+    """A launch of a scattering kernel that waits until all parts are done."""
+
+    kernel: wp.Kernel
+    extent: int
+    arguments: list[object]
+    samples: int
+
+    def run(self, first_slab: int, last_slab: int) -> None:
+        wp.launch(self.kernel, dim=self.samples, inputs=[first_slab, last_slab, *self.arguments], device="cpu")
+
+
+class _Own(threading.local):
+    """What each thread has for itself."""
+
+    waiting: list[_Scatter] | None = None
+    """Scatters of the part that this thread is at; None outside of parts."""
+    share: int | None = None
+    """Threads that a launch within a part may use; None outside of parts."""
+
+
+_own = _Own()
 
 
 def set_threads(threads: int | None) -> int:
@@ -122,12 +154,43 @@ def launch(kernel: wp.Kernel, dim: int, inputs: list[object], device: torch.devi
     _share_out(run, dim, least)
 
 
+def in_parts(work: Callable[[int], Part], count: int) -> list[Part]:
+    """`work(0)` to `work(count - 1)`, side by side on the CPU's threads; their results in order.
+
+    Parts may gather from grids that they share, and scatter to them: scatters are carried out when all parts are done,
+    in the order of the parts, so that sums depend on the number of parts but not of threads. On CUDA take one part.
+    """
+    results: list[Part | None] = [None] * count
+    scatters: list[list[_Scatter]] = [[] for _ in range(count)]
+
+    def run(first: int, last: int) -> None:
+        for part in range(first, last):
+            _own.waiting, _own.share = scatters[part], max(1, _pool.threads // count)
+            try:
+                results[part] = work(part)
+            finally:
+                _own.waiting, _own.share = None, None
+
+    _share_out(run, count, 1)
+    waiting = [scatter for of_part in scatters for scatter in of_part]
+    for extent in sorted({scatter.extent for scatter in waiting}):
+        alike = [scatter for scatter in waiting if scatter.extent == extent]
+
+        def add(first_slab: int, last_slab: int, alike: list[_Scatter] = alike) -> None:
+            for scatter in alike:
+                scatter.run(first_slab, last_slab)
+
+        _share_out(add, extent, 1)
+    return results  # type: ignore[return-value]
+
+
 def _share_out(run: Callable[[int, int], None], extent: int, least: int) -> None:
     """`run(first, last)` over slices of 0 to `extent`, of at least `least`, each by whichever thread is free.
 
     Returns when all are done.
     """
-    slices = 1 if _pool.threads == 1 else max(1, min(SLICES_PER_THREAD * _pool.threads, extent // least))
+    threads_used = _own.share or _pool.threads
+    slices = 1 if threads_used == 1 else max(1, min(SLICES_PER_THREAD * threads_used, extent // least))
     edges = [extent * s // slices for s in range(slices + 1)]
     taken = itertools.count()
 
@@ -136,11 +199,15 @@ def _share_out(run: Callable[[int, int], None], extent: int, least: int) -> None
         while (s := next(taken)) < slices:
             run(edges[s], edges[s + 1])
 
-    helpers = min(_pool.threads, slices) - 1
+    helpers = min(threads_used, slices) - 1
     pending = [] if _pool.executor is None else [_pool.executor.submit(work) for _ in range(helpers)]
-    work()
-    for future in pending:
-        future.result()
+    try:
+        work()
+    finally:
+        for future in pending:
+            # One that has not begun would find nothing left to do; it may stand behind a part that waits for this one.
+            if not future.cancel():
+                future.result()
 
 
 def launch_slabs(kernel: wp.Kernel, extent: int, inputs: list[object], device: torch.device, samples: int) -> None:
@@ -157,8 +224,8 @@ def launch_slabs(kernel: wp.Kernel, extent: int, inputs: list[object], device: t
         stream = wp.stream_from_torch(torch.cuda.current_stream(device))
         wp.launch(kernel, dim=samples, inputs=[0, extent, *arguments], device=str(device), stream=stream)
         return
-
-    def run(first_slab: int, last_slab: int) -> None:
-        wp.launch(kernel, dim=samples, inputs=[first_slab, last_slab, *arguments], device="cpu")
-
-    _share_out(run, extent, 1)
+    scatter = _Scatter(kernel, extent, arguments, samples)
+    if _own.waiting is not None:
+        _own.waiting.append(scatter)
+    else:
+        _share_out(scatter.run, extent, 1)

@@ -1,14 +1,13 @@
 """Masks' edges: which pixels they are, and how much they count."""
 
-from itertools import pairwise
-
 import torch
 
 from dvr_cli.fields.grid import GridField
+from dvr_cli.fitting.initial import neighbour_views
 from dvr_cli.fitting.pixels import pixel_pool
-from dvr_cli.fitting.step import StepState, trust_in_edges
+from dvr_cli.fitting.step import EDGE_MEMORY, StepState, accumulate, trust_in_edges
 from tests.fitting.tiny_runs import TINY
-from tests.kernels.tiny_views import ball_sdf, ball_views
+from tests.kernels.tiny_views import RADIUS, ball_sdf, ball_views
 
 
 def test_edges_are_where_a_neighbour_differs():
@@ -27,20 +26,28 @@ def test_edges_are_where_a_neighbour_differs():
 
 
 def test_edges_lose_trust_as_more_rays_outside_them_hit():
-    """Half at the share that the setting names; rays within the mask and off its edge have no part in it."""
+    """Half at the share that the setting names."""
     state = StepState.at_start(GridField(ball_sdf(24)), TINY)
-    at_edge = torch.tensor([True] * 10 + [False] * 5)
-    is_object = torch.tensor([False] * 5 + [True] * 5 + [False] * 5)
-    hit = torch.tensor([True, False, False, False, False] + [True] * 10)
-    trust = [float(trust_in_edges(state, hit, is_object, at_edge, 0.2)) for _ in range(200)]
-    assert all(later < earlier for earlier, later in pairwise(trust[:100]))
-    assert abs(float(state.edge_hits) - 0.2) < 1e-4
-    assert abs(trust[-1] - 0.5) < 1e-3
-    misses = torch.zeros_like(hit)
-    assert trust_in_edges(state, misses, is_object, at_edge, 0.2) > trust[-1]
+    trust = []
+    for share in (0.0, 0.1, 0.2, 0.4, 1.0):
+        state.edge_hits = torch.tensor(share)
+        trust.append(float(trust_in_edges(state, 0.2)))
+    assert trust[0] == 1
+    assert abs(trust[2] - 0.5) < 1e-6
+    assert trust == sorted(trust, reverse=True)
 
 
-def test_without_edges_there_is_no_doubt():
-    state = StepState.at_start(GridField(ball_sdf(24)), TINY)
-    nothing = torch.zeros(4, dtype=torch.bool)
-    assert trust_in_edges(state, ~nothing, ~nothing, nothing, 0.1) == 1
+def test_rays_outside_edges_hit_where_the_surface_is_too_wide():
+    """None with a ball that is too small, all with one that is too large, remembered with the right weight."""
+    stack = ball_views()
+    pool, neighbours = pixel_pool(stack, 4), neighbour_views(stack, 8)
+    shares = []
+    for radius in (0.8 * RADIUS, 1.2 * RADIUS):
+        field = GridField(ball_sdf(24, radius))
+        state = StepState.at_start(field, TINY)
+        generator = torch.Generator().manual_seed(0)
+        report = accumulate(field, state, stack, pool, neighbours, TINY, TINY.levels[0], generator)
+        assert "edge_hits" not in report
+        shares.append(float(state.edge_hits) / (1 - EDGE_MEMORY))
+    assert shares[0] == 0
+    assert abs(shares[1] - 1) < 1e-5

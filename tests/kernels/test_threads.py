@@ -77,10 +77,43 @@ def carved(ball):
     )
 
 
-@pytest.mark.parametrize("work", [scattered, looked_up, marched, updated, compared, carved])
+def in_parts(ball):
+    """Parts that march, look up at the hits and scatter there, as the parts of a step do."""
+    grid, sdf = torch.zeros(N, N, N), ball_sdf(N)
+    origins, directions = rays_at_ball(5000)
+
+    def part(index):
+        own = slice(1250 * index, 1250 * (index + 1))
+        t, hit, _, _ = march.march(sdf, origins[own], directions[own])
+        points = (origins[own] + t[:, None] * directions[own])[hit]
+        values = lookup.grid_value(GRID, points)
+        lookup.scatter(grid, points, values)
+        assert grid.count_nonzero() == 0  # Scatters wait until all parts are done.
+        return values.sum()
+
+    return grid, torch.stack(launch.in_parts(part, 4))
+
+
+def test_an_error_in_a_part_is_raised_and_ends_the_parts(ball):
+    def part(index):
+        if index == 2:
+            raise ValueError("third part")
+        return index
+
+    for threads in (1, 2, 5):
+        launch.set_threads(threads)
+        with pytest.raises(ValueError, match="third part"):
+            launch.in_parts(part, 4)
+        grid = torch.zeros(N, N, N)
+        lookup.scatter(grid, POINTS, GRID.reshape(-1)[:5000])
+        assert grid.count_nonzero() > 0
+        assert launch.in_parts(lambda index: index, 3) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("work", [scattered, looked_up, marched, updated, compared, carved, in_parts])
 def test_number_of_threads_changes_nothing(ball, work):
     results = []
-    for threads in (1, 2, 3):
+    for threads in (1, 2, 3, 9):
         assert launch.set_threads(threads) == threads
         results.append(work(ball))
     for other in results[1:]:
