@@ -25,7 +25,7 @@ from dvr_cli.kernels.views import ViewArrays
 wp.set_module_options({"enable_backward": False})
 
 WORST_LOSS = wp.constant(0.9)
-LEAST_FACING = wp.constant(0.15)
+LEAST_FACING = wp.constant(0.1)
 NEVER = wp.constant(-1.0e9)
 """No sum of grey values; the compiler does not know that and must read what is asked for."""
 
