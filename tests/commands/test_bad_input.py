@@ -16,6 +16,7 @@ from PIL import Image
 from dvr_cli import app
 from dvr_cli.config import Level, Settings, Start
 from dvr_cli.config_io import write_settings
+from dvr_cli.fitting.course import FORMAT
 from dvr_cli.fitting.run_folder import RunFolder
 from dvr_cli.surfaces.export import read_mesh
 from tests.scenes.tiny_scenes import change_arrays, ring, sphere_mask, write_colmap, write_sphere
@@ -297,7 +298,7 @@ def test_two_runs_in_one_folder(place, refused):
 def test_checkpoint_of_other_content(place, capsys):
     run = RunFolder.open(place / "run")
     for step in run.checkpoints.steps():
-        torch.save({"format": 1}, run.checkpoints.path_of(step))
+        torch.save({"format": FORMAT}, run.checkpoints.path_of(step))
     assert dvr("export", "mesh.ply", "--run", "run") == 1
     assert "The checkpoint is incomplete" in capsys.readouterr().err
     assert not (place / "mesh.ply").exists()

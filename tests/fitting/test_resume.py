@@ -5,7 +5,7 @@ import torch
 
 from dvr_cli.errors import RunError
 from dvr_cli.fitting import levels
-from dvr_cli.fitting.course import Course
+from dvr_cli.fitting.course import FORMAT, Course
 from dvr_cli.fitting.run_folder import RunFolder
 from tests.fitting.tiny_runs import TINY, Observer, assert_same_field, fit, parameters_of
 
@@ -73,7 +73,7 @@ def test_checkpoint_of_another_version_is_refused(ball, tmp_path):
     fit(ball[0], folder, observer=Observer(10))
     run = RunFolder.open(folder)
     state = run.load_checkpoint()
-    for damaged, message in (({**state, "format": 99}, "format 99"), ({"format": 2}, "incomplete")):
+    for damaged, message in (({**state, "format": 99}, "format 99"), ({"format": FORMAT}, "incomplete")):
         with pytest.raises(RunError, match=message):
             Course.from_checkpoint(damaged, torch.device("cpu"))
 
