@@ -86,9 +86,10 @@ def accumulate(
         return _accumulate_part(field, stack, parts[part], trust, neighbours, settings, level, own)
 
     found = launch.in_parts(work, count)
-    totals = {name: [torch.stack(column).sum() for column in zip(*(of_part[name] for of_part in found), strict=True)]
-              for name in found[0]}  # fmt: skip
-    means = {name: total / number.clamp(min=1) for name, (total, number) in totals.items()}
+    means = {}
+    for name in found[0]:
+        totals, numbers = zip(*(of_part[name] for of_part in found), strict=True)
+        means[name] = torch.stack(totals).sum() / torch.stack(numbers).sum().clamp(min=1)
     state.edge_hits = EDGE_MEMORY * state.edge_hits + (1 - EDGE_MEMORY) * means.pop("edge_hits")
     return means
 

