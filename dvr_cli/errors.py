@@ -33,3 +33,7 @@ class DeviceError(DvrError):
 
 class ExportError(DvrError):
     """A mesh cannot be made or written."""
+
+
+class CompareError(DvrError):
+    """A mesh, a cloud or a reference cannot be measured or compared as it is."""

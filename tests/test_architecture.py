@@ -12,13 +12,16 @@ import dvr_cli
 PACKAGE = Path(dvr_cli.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-LAYERS = ("scenes", "kernels", "fields", "rendering", "fitting", "surfaces", "comparing", "viewing", "commands", "app")
+LAYERS = (
+    *("scenes", "kernels", "fields", "rendering", "fitting", "surfaces", "viewing", "baselines", "comparing"),
+    *("reporting", "commands", "app"),
+)
 """From the bottom to the top; a module may import its own layer and those below."""
 
 EVERYWHERE = ("errors", "config", "config_io", "files", "__version__")
 """Modules that every layer may import; they import none of the layers."""
 
-HEAVY = ("torch", "open3d", "warp", "scipy", "pycolmap", "trimesh", "mcubes")
+HEAVY = ("torch", "open3d", "warp", "scipy", "pycolmap", "trimesh", "mcubes", "skimage", "jinja2")
 """Libraries that take long to import."""
 
 LONGEST_FILE = 400

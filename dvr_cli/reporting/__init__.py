@@ -1,0 +1,1 @@
+"""From measured columns to report.json and one HTML page."""
