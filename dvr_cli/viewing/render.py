@@ -38,13 +38,13 @@ class SurfaceImage:
         return np.einsum("hwk,hwkc->hwc", self.weights * self.hit[..., None], values[corners])
 
 
-def cast(mesh: Mesh, camera: Camera) -> SurfaceImage:
-    """The first surface along the ray through every pixel centre."""
+def cast(mesh: Mesh, camera: Camera, caster: RayCaster | None = None) -> SurfaceImage:
+    """The first surface along the ray through every pixel centre; `caster` is one made of the mesh before."""
     rows, columns = np.mgrid[0 : camera.height, 0 : camera.width] + 0.5
     homogeneous = np.stack([columns, rows, np.ones_like(rows)], axis=-1)
     # Directions with z = 1 in the camera make the ray's parameter the depth.
     directions = homogeneous @ np.linalg.inv(camera.intrinsics).T @ camera.camera_from_world[:3, :3]
-    found = RayCaster(mesh).cast(np.broadcast_to(camera.centre, directions.shape), directions)
+    found = (caster or RayCaster(mesh)).cast(np.broadcast_to(camera.centre, directions.shape), directions)
     return SurfaceImage(np.isfinite(found.t), found.t, found.face, found.weights)
 
 
@@ -62,16 +62,20 @@ def render_mesh(
     """
     fine = camera.resized(camera.height * supersample, camera.width * supersample)
     surface = cast(mesh, fine)
-    if what == "colour" and mesh.colors is not None:
-        painted = np.clip(surface.interpolated(mesh, mesh.colors), 0, 1)
-    elif what == "depth":
-        painted = np.repeat(_brightness_of_depth(surface)[..., None], 3, axis=-1)
-    else:
-        normals = _normals(mesh, surface)
-        painted = 0.5 + 0.5 * normals if what == "normals" else _clay(normals, fine)
+    painted = paint(mesh, surface, fine, what)
     picture = np.where(surface.hit[..., None], painted, np.array(BACKGROUNDS[background]))
     blocks = picture.reshape(camera.height, supersample, camera.width, supersample, 3)
     return blocks.mean(axis=(1, 3))
+
+
+def paint(mesh: Mesh, surface: SurfaceImage, camera: Camera, what: What) -> Float[np.ndarray, "h w 3"]:
+    """Colours in [0, 1] of what `cast` found with this camera, as in `render_mesh`; of no meaning where nothing is hit."""
+    if what == "colour" and mesh.colors is not None:
+        return np.clip(surface.interpolated(mesh, mesh.colors), 0, 1)
+    if what == "depth":
+        return np.repeat(_brightness_of_depth(surface)[..., None], 3, axis=-1)
+    normals = _normals(mesh, surface)
+    return 0.5 + 0.5 * normals if what == "normals" else _clay(normals, camera)
 
 
 def render_values(
