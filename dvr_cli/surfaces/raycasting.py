@@ -54,8 +54,13 @@ class RayCaster:
 
     def distance(self, points: Float[np.ndarray, "p 3"]) -> Float[np.ndarray, "p"]:
         """Unsigned distance of every point to the nearest point of the mesh's faces."""
-        nearest = self._scene.compute_closest_points(self._tensor(self._local(points)))["points"].numpy()
-        return np.linalg.norm(nearest.astype(np.float64) - (points - self._centre) / self._size, axis=1) * self._size
+        return self.nearest(points)[0]
+
+    def nearest(self, points: Float[np.ndarray, "p 3"]) -> tuple[Float[np.ndarray, "p"], Int[np.ndarray, "p"]]:
+        """Unsigned distance of every point to the mesh, and the face that is nearest."""
+        found = self._scene.compute_closest_points(self._tensor(self._local(points)))
+        offset = found["points"].numpy().astype(np.float64) - (points - self._centre) / self._size
+        return np.linalg.norm(offset, axis=1) * self._size, found["primitive_ids"].numpy().astype(np.int64)
 
     def _local(self, positions: Float[np.ndarray, "*p 3"]) -> Float[np.ndarray, "*p 3"]:
         return np.ascontiguousarray((positions - self._centre) / self._size, dtype=np.float32)
