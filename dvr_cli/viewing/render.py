@@ -69,7 +69,7 @@ def render_mesh(
 
 
 def paint(mesh: Mesh, surface: SurfaceImage, camera: Camera, what: What) -> Float[np.ndarray, "h w 3"]:
-    """Colours in [0, 1] of what `cast` found with this camera, as in `render_mesh`; of no meaning where nothing is hit."""
+    """Colours in [0, 1] of what `cast` found with this camera, as in `render_mesh`; meaningless without a hit."""
     if what == "colour" and mesh.colors is not None:
         return np.clip(surface.interpolated(mesh, mesh.colors), 0, 1)
     if what == "depth":
