@@ -111,7 +111,10 @@ def read_suite(name: str, places: Mapping[str, Path]) -> Suite:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{where} is not valid TOML: {error}. See docs/benchmarks.md for an example.") from error
     except ValidationError as error:
-        lines = [f"{where}: {_place(problem['loc'])}{problem['msg']}" for problem in error.errors(include_url=False)]
+        problems = error.errors(include_url=False)
+        lines = [
+            f"{where}: {_place(problem['loc'])}{problem['msg'].removeprefix('Value error, ')}" for problem in problems
+        ]
         raise ConfigError("\n".join([*lines, "See docs/benchmarks.md for what a suite may say."])) from error
     return _with_places(suite, places, folder, where)
 
