@@ -77,6 +77,16 @@ ColmapOption = Annotated[
 ViewsOption = Annotated[
     str | None, typer.Option("--views", metavar="RANGE", help="Use only these views, e.g. 0-11.", show_default=False)
 ]
+HoldOutOption = Annotated[
+    int | None,
+    typer.Option(
+        "--hold-out",
+        metavar="N",
+        min=2,
+        help="Keep every N-th view, from the first, out of the reconstruction, to judge it by.",
+        show_default=False,
+    ),
+]
 PresetOption = Annotated[str | None, typer.Option("--preset", help=PRESET_HELP, show_default=False)]
 RunOption = Annotated[
     Path | None,

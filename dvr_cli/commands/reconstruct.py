@@ -13,6 +13,7 @@ from dvr_cli.commands.options import (
     ColmapOption,
     DepthOption,
     DeviceOption,
+    HoldOutOption,
     JsonOption,
     MaskFolderOption,
     MasksOption,
@@ -43,6 +44,7 @@ def reconstruct_command(
     depth: DepthOption = None,
     colmap: ColmapOption = None,
     views: ViewsOption = None,
+    hold_out: HoldOutOption = None,
     preset: PresetOption = None,
     config: Annotated[
         Path | None, typer.Option("--config", help="TOML file with settings.", show_default=False)
@@ -80,7 +82,7 @@ def reconstruct_command(
     """
     output = Output(quiet, as_json)
     run_path = out if out is not None else Path("runs") / (scene.resolve().name or "scene")
-    reading = reading_options(scene, masks, mask_folder, depth, colmap, views)
+    reading = reading_options(scene, masks, mask_folder, depth, colmap, views, hold_out)
     overrides = {"time_limit": time, "image_size": image_size, "device": device, "threads": threads, "seed": seed}
     settings, reading = _settings_and_reading(run_path, reading, preset, config, overrides, steps, resume, overwrite)
 
@@ -89,7 +91,8 @@ def reconstruct_command(
     from dvr_cli.fitting.scene_description import describe_scene, read_described_scene
 
     loaded = read_described_scene(scene, reading)
-    output.note(f"{loaded.name}: {len(loaded.views)} views ({loaded.format})")
+    held_out = f", besides those that --hold-out {reading['hold_out']} keeps for judging" if reading["hold_out"] else ""
+    output.note(f"{loaded.name}: {len(loaded.views)} views ({loaded.format}){held_out}")
     output.note(f"Region of interest: {loaded.bounds_source}")
     _note_unused_masks(reading, scene, output)
     with RunFolder.create(run_path, settings, describe_scene(loaded, reading), resume, overwrite) as run:
@@ -107,7 +110,13 @@ def reconstruct_command(
 
 
 def reading_options(
-    scene: Path, masks: bool, mask_folder: Path | None, depth: Path | None, colmap: Path | None, views: str | None
+    scene: Path,
+    masks: bool,
+    mask_folder: Path | None,
+    depth: Path | None,
+    colmap: Path | None,
+    views: str | None,
+    hold_out: int | None = None,
 ) -> dict[str, Any]:
     """How the scene is to be read, as a run remembers it; SceneError when a path does not exist.
 
@@ -129,6 +138,7 @@ def reading_options(
         "depth": kept(depth, "--depth"),
         "colmap": kept(colmap, "--colmap"),
         "view_range": views,
+        "hold_out": hold_out,
     }
 
 

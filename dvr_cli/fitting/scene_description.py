@@ -6,7 +6,7 @@ that neither rewriting a file in another format nor moving the scene's folder co
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -43,8 +43,48 @@ def describe_scene(scene: Scene, options: dict[str, Any]) -> dict[str, Any]:
 def read_described_scene(root: Path, options: dict[str, Any]) -> Scene:
     """Read a scene again with the options that `describe_scene` was given; relative paths start at `root`.
 
-    `root` need not be the folder of that time: scenes may move. Raises what `read_scene` raises.
+    `root` need not be the folder of that time: scenes may move. Views that `hold_out` leaves out are not in the scene.
+    Raises what `read_scene` raises.
     """
+    return _read(root, options, _hold_out(options))
+
+
+def split_views(
+    root: Path, options: dict[str, Any], used: Sequence[str] | None = None
+) -> tuple[Scene, tuple[int, ...], tuple[int, ...]]:
+    """All views of a described scene, and the indices of those that were fitted and of those that were held out.
+
+    `used`: names of the views that a run says it used (`views` of its description); SceneError when they are not the
+    ones that the folder gives now, because then nobody knows which views are new to the run. A held-out view may lack a
+    mask. Where no scale_mat gives the bounds, they may differ a little from the run's: all views have a say in them.
+    """
+    from dvr_cli.scenes.readers.files import held_out_indices
+
+    hold_out = _hold_out(options)
+    scene = _read(root, options, None, require_masks=hold_out is None)
+    held_out = held_out_indices(len(scene.views), hold_out)
+    fitted = tuple(index for index in range(len(scene.views)) if index not in held_out)
+    names = [scene.views[index].name for index in fitted]
+    if used is not None and names != list(used):
+        raise SceneError(
+            f"{root} gives other views than the run used: {len(names)} instead of {len(used)}, or others by name.\n"
+            "Restore the photographs as they were, or reconstruct anew with --overwrite."
+        )
+    return scene, fitted, held_out
+
+
+def _hold_out(options: dict[str, Any]) -> int | None:
+    """The number of that option; SceneError when a description that was edited holds something else."""
+    value = options.get("hold_out")
+    if value is None or type(value) is int:
+        return value
+    raise SceneError(
+        f"The option hold_out of the run is {value!r}: expected a whole number of at least 2, or null.\n"
+        "Correct it in the run's scene.json, or reconstruct anew with --overwrite."
+    )
+
+
+def _read(root: Path, options: dict[str, Any], hold_out: int | None, require_masks: bool = True) -> Scene:
     from dvr_cli.scenes.readers import read_scene
 
     def path(key: str) -> Path | None:
@@ -57,6 +97,8 @@ def read_described_scene(root: Path, options: dict[str, Any]) -> Scene:
         colmap=path("colmap"),
         depth=path("depth"),
         view_range=options.get("view_range"),
+        require_masks=require_masks,
+        hold_out=hold_out,
     )
 
 

@@ -17,7 +17,14 @@ from dvr_cli.scenes.image_files import image_shape
 from dvr_cli.scenes.images import small_masks
 from dvr_cli.scenes.readers import colmap as colmap_reader
 from dvr_cli.scenes.readers import idr as idr_reader
-from dvr_cli.scenes.readers.files import FoundScene, find_mask_folder, match_masks, same_aspect
+from dvr_cli.scenes.readers.files import (
+    FoundScene,
+    find_mask_folder,
+    held_out_indices,
+    match_masks,
+    same_aspect,
+    without_views,
+)
 from dvr_cli.scenes.sparse_depth import read_sparse_depth
 from dvr_cli.scenes.views import Scene, SparseDepth, View
 
@@ -51,15 +58,18 @@ def read_scene(
     depth: Path | None = None,
     view_range: str | None = None,
     require_masks: bool = True,
+    hold_out: int | None = None,
 ) -> Scene:
     """Read a scene in any known format; no photograph is decoded.
 
     `masks`: a folder, True for mask/ or masks/ in the scene, None or False for none; with `require_masks` every view
     must have one. `colmap`: a model folder, read instead of what the scene folder itself holds. `depth`: sparse.npz, a
-    PLY cloud, a COLMAP model or a folder of depth maps. `view_range`: for example "0-11,20". SceneError or DepthError
-    for anything that cannot be used.
+    PLY cloud, a COLMAP model or a folder of depth maps. `view_range`: for example "0-11,20". `hold_out`: leave out
+    every such view of those, from the first; neither their masks nor what they saw of the points is used. SceneError or
+    DepthError for anything that cannot be used.
     """
     name, found = _find(root, colmap, view_range)
+    found = without_views(found, held_out_indices(len(found.views), hold_out))
     views = found.views
     if masks is not None and masks is not False:
         views = _with_masks(root, found, masks, require_masks)

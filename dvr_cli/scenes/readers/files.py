@@ -4,17 +4,20 @@ Names are relative to the folder of images, with forward slashes; a name never l
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from jaxtyping import Float
 
 from dvr_cli.errors import SceneError
+from dvr_cli.scenes.sparse_depth import with_views
 from dvr_cli.scenes.views import SparseDepth, View
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 MASK_FOLDERS = ("mask", "masks")
+FEWEST_VIEWS = 2
+"""That must be left when views are held out: photographs can only be compared with others."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,36 @@ def selected_indices(view_range: str | None, count: int) -> tuple[int, ...]:
             )
         chosen.update(range(first, last + 1))
     return tuple(sorted(chosen))
+
+
+def held_out_indices(count: int, hold_out: int | None) -> tuple[int, ...]:
+    """Every `hold_out`-th of `count` views, from the first: 0, N, 2N, ...; none for None.
+
+    SceneError if `hold_out` is below 2, or fewer than two views would be left.
+    """
+    if hold_out is None:
+        return ()
+    if hold_out < 2:
+        raise SceneError(
+            f"--hold-out {hold_out} cannot be used: expected a whole number of at least 2; 8 leaves out every eighth "
+            "view."
+        )
+    held_out = tuple(range(0, count, hold_out))
+    if count - len(held_out) < FEWEST_VIEWS:
+        raise SceneError(
+            f"--hold-out {hold_out} leaves {count - len(held_out)} of {count} views for the reconstruction: it needs "
+            f"at least {FEWEST_VIEWS}.\nUse a larger number, choose more views with --views, or hold none out."
+        )
+    return held_out
+
+
+def without_views(found: FoundScene, left_out: tuple[int, ...]) -> FoundScene:
+    """The same scene without some of its views; what saw which point is counted anew."""
+    if not left_out:
+        return found
+    kept = tuple(index for index in range(len(found.views)) if index not in left_out)
+    sparse = None if found.sparse_depth is None else with_views(found.sparse_depth, kept)
+    return replace(found, views=tuple(found.views[index] for index in kept), sparse_depth=sparse)
 
 
 def find_mask_folder(root: Path, masks: Path | bool) -> Path:
