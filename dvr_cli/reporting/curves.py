@@ -8,7 +8,7 @@ from dvr_cli.comparing.comparison import Column
 from dvr_cli.reporting.measured import MeasuredProtocol, MeasuredRow
 
 _PAIRS = (("completeness", "accuracy"), ("recall", "precision"), ("covered", "ncc"), ("covered", "psnr"))
-"""Prefixes of (x, y); of each protocol the first pair is drawn that at least one mesh has."""
+"""Prefixes of (x, y)."""
 
 _WITH_REFERENCE = 2
 """The first so many pairs need a reference; the others are drawn where no such curve can be."""
@@ -67,7 +67,6 @@ def _curves_with(
             lines = _lines(columns, *rows) if rows else ()
             if rows and lines:
                 curves.append(Curve(protocol.title, *rows, lines))
-                break
     return curves
 
 

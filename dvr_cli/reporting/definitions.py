@@ -8,34 +8,40 @@ import re
 PROTOCOLS = {
     "dtu": (
         "DTU",
+        "DTU",
         "The evaluation of the DTU MVS data set: points on the mesh, thinned to one spacing, against the scanned "
         "reference. Distances of 20 mm or more are dropped, not clamped; accuracy looks at points inside the "
         "observation mask, completeness at reference points above the table's plane.",
     ),
     "tanks": (
         "Tanks and Temples",
+        "Tanks and Temples",
         "Share of points that lie within a threshold of the other surface, after thinning both on a voxel grid.",
     ),
     "plain": (
+        "Distances to the reference",
         "Distances to the reference",
         "Points drawn uniformly by area on each surface, measured to the other surface.",
     ),
     "images": (
         "Rendered colours against photographs",
+        "Colours",
         "The mesh's colours, drawn from the judged views, against the photographs. Depends on the texture as much as "
         "on the shape.",
     ),
     "silhouettes": (
         "Silhouettes against masks",
+        "Silhouettes",
         "The outline of the mesh in the judged views against the masks. What lies inside the outline does not count.",
     ),
     "rephotography": (
         "Virtual rephotography",
+        "Rephotography",
         "Each judged view is painted through the mesh with the colours of other photographs and compared with its own "
         "photograph. It needs no texture and judges the shape alone: where the shape is wrong, colours land elsewhere.",
     ),
 }
-"""Title and definition of each protocol."""
+"""Title, short title and definition of each protocol."""
 
 _MEASURES = (
     (r"accuracy", "Distance from the mesh to the reference: small when nothing is there that should not be."),
@@ -58,14 +64,14 @@ _MEASURES = (
 )
 
 
-def protocol_title(protocol: str) -> str:
-    """What the report calls a protocol."""
-    return PROTOCOLS[protocol][0] if protocol in PROTOCOLS else protocol
+def protocol_titles(protocol: str) -> tuple[str, str]:
+    """What the report calls a protocol, in full and in short."""
+    return PROTOCOLS[protocol][:2] if protocol in PROTOCOLS else (protocol, protocol)
 
 
 def protocol_definition(protocol: str) -> str:
     """How the protocol measures; empty for one that is not known here."""
-    return PROTOCOLS[protocol][1] if protocol in PROTOCOLS else ""
+    return PROTOCOLS[protocol][2] if protocol in PROTOCOLS else ""
 
 
 def measure_definition(name: str) -> str:

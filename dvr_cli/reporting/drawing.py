@@ -111,7 +111,7 @@ def _labels(lines: Sequence[CurveLine], families: Sequence[str], x: Axis, y: Axi
     for line in lines:
         family = families.index(line.family) % FAMILY_COLOURS
         for point in line.points:
-            box, across, down = _free_place(point, x.place(point.x), y.place(point.y), taken)
+            box, across, down = _free_place(point, x.place(point.x), y.place(point.y), taken, line.connected)
             taken.append(box)
             text = escape(_shortened(point.label))
             parts.append(f'<text class="label family-{family}" x="{across:.1f}" y="{down:.1f}">{text}</text>')
@@ -122,13 +122,19 @@ def _around(across: float, down: float) -> _Box:
     return _Box(across - 5, down - 5, across + 5, down + 5)
 
 
-def _free_place(point: CurvePoint, across: float, down: float, taken: Sequence[_Box]) -> tuple[_Box, float, float]:
+def _free_place(
+    point: CurvePoint, across: float, down: float, taken: Sequence[_Box], on_line: bool
+) -> tuple[_Box, float, float]:
     width = _CHARACTER * len(_shortened(point.label))
     tried: list[tuple[float, int, _Box]] = []
-    for rise in (0, -14, 14, -26, 26):
-        for left in (across + 9, across - 9 - width, across - width / 2):
-            if rise == 0 and left == across - width / 2:
-                continue
+    beside, centred = (across + 9, across - 9 - width), across - width / 2
+    # On a line the way on is covered by the line itself, so labels go above or below.
+    first = [(-14, centred), (14, centred)] if on_line else []
+    for rise, left in [
+        *first,
+        *((rise, left) for rise in (0, -14, 14, -26, 26, -38, 38) for left in (*beside, centred)),
+    ]:
+        if (rise, left) != (0, centred):
             top = down + rise - _LINE / 2
             box = _Box(left, top, left + width, top + _LINE)
             outside = max(_LEFT - box.left, box.right - _WIDTH + 4, _TOP - box.top, box.bottom - _HEIGHT + _BOTTOM, 0)

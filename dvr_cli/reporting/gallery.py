@@ -8,8 +8,11 @@ from dvr_cli.comparing.comparison import Column, Comparison
 from dvr_cli.reporting.document import deciding_row
 from dvr_cli.reporting.error_colours import error_scale
 from dvr_cli.reporting.measured import MeasuredProtocol
+from dvr_cli.reporting.mesh_statistics import diagonal_of
 from dvr_cli.reporting.pictures import Pictures, PictureSet
 from dvr_cli.reporting.tables import Mark, family_mark
+from dvr_cli.surfaces.cloud import PointCloud
+from dvr_cli.surfaces.mesh import Mesh
 
 _WORDS = {
     "shaded": "Shaded picture",
@@ -55,7 +58,7 @@ def gallery_of(comparison: Comparison, protocols: Sequence[MeasuredProtocol], pi
         "kinds": [(kind, _CHOICES[kind]) for kind in kinds],
         "choices": [(str(number), view["name"]) for number, view in enumerate(views)],
         "has_further": bool(further),
-        "scales": scales_of(pictures, comparison.reference is not None),
+        "scales": scales_of(pictures, comparison.reference),
         "explained": _explained(comparison, kinds),
     }
 
@@ -75,23 +78,26 @@ def further_trims(columns: Sequence[Column], protocols: Sequence[MeasuredProtoco
     return further
 
 
-def scales_of(pictures: Pictures, has_reference: bool) -> list[Scale]:
+def scales_of(pictures: Pictures, reference: Mesh | PointCloud | None) -> list[Scale]:
     """The legends of the pictures of errors that there are."""
-    unit = "world units" if has_reference else ""
     scales = []
     if pictures.error_limit is not None:
-        text = "Distance from the mesh to the reference" if has_reference else "Error against the photograph"
-        scales.append(scale_of("error", text, pictures.error_limit, unit))
+        text = "Error against the photograph" if reference is None else "Distance from the mesh to the reference"
+        scales.append(scale_of("error", text, pictures.error_limit, reference))
     if pictures.missing_limit is not None:
         text = "Distance from the reference to the mesh"
-        scales.append(scale_of("missing", text, pictures.missing_limit, unit))
+        scales.append(scale_of("missing", text, pictures.missing_limit, reference))
     return scales
 
 
-def scale_of(kind: str, text: str, limit: float, unit: str) -> Scale:
-    """A legend from 0 to `limit`."""
+def scale_of(kind: str, text: str, limit: float, reference: Mesh | PointCloud | None) -> Scale:
+    """A legend from 0 to `limit`, in world units and per cent of the reference's diagonal where there is one."""
     colours = ", ".join("#" + "".join(f"{value:02x}" for value in colour) for colour in error_scale()[::15].tolist())
-    ending = f" {unit}" if unit else ""
+    ending = ""
+    if reference is not None:
+        diagonal = diagonal_of(reference.vertices if isinstance(reference, Mesh) else reference.points)
+        share = f", {100 * limit / diagonal:.2g} % of the diagonal" if diagonal > 0 else ""
+        ending = f" world units{share}"
     return Scale(kind, text, colours, f"{limit / 2:.4g}", f"{limit:.4g}{ending}")
 
 

@@ -11,15 +11,15 @@ from itertools import count
 from typing import Any
 
 from dvr_cli.comparing.measures import Better, Evaluation, Measure
-from dvr_cli.reporting.definitions import measure_definition, protocol_title
+from dvr_cli.reporting.definitions import measure_definition, protocol_titles
 
 _KEY_MEASURES = {
-    "dtu": ("overall", "chamfer"),
+    "dtu": ("accuracy", "completeness", "overall"),
     "tanks": ("f_score", "f1", "f"),
     "plain": ("accuracy", "completeness", "chamfer", "f_score", "f1", "f"),
     "images": ("psnr", "ssim"),
     "silhouettes": ("iou",),
-    "rephotography": ("ncc", "psnr", "covered"),
+    "rephotography": ("ncc", "covered"),
 }
 """Prefixes of the measures that an overview shows first; of each prefix the first measure counts."""
 
@@ -32,10 +32,13 @@ class MeasuredRow:
 
     name: str
     heading: str
+    """In full, as a sentence would name it."""
     unit: str
     better: Better
     values: tuple[float | None, ...]
     """In the order of the meshes; None where it was not measured, is not defined or is not finite."""
+    short_heading: str = ""
+    """Where the protocol stands above it anyway; the heading when empty."""
 
     @property
     def definition(self) -> str:
@@ -54,7 +57,11 @@ class MeasuredRow:
     def text(self, index: int) -> str:
         """How the value of a mesh is shown; an en dash where there is none."""
         value = self.values[index]
-        return "–" if value is None else f"{value:,.{self.decimals}f}".replace(",", " ")
+        return "–" if value is None else self.shown(value)
+
+    def shown(self, value: float) -> str:
+        """A number with as many digits as those of the meshes."""
+        return f"{value:,.{self.decimals}f}".replace(",", "\u202f")
 
     @property
     def best(self) -> tuple[int, ...]:
@@ -73,6 +80,7 @@ class MeasuredProtocol:
 
     protocol: str
     title: str
+    short_title: str
     rows: tuple[MeasuredRow, ...]
     evaluations: tuple[Evaluation | None, ...]
     """In the order of the meshes; None for one that was not judged so."""
@@ -131,10 +139,20 @@ def _gathered(
     rows = []
     for name in names:
         values = tuple(finite(measures[name].value) if name in measures else None for measures in by_name)
-        rows.append(MeasuredRow(name, first[name].heading, first[name].unit, first[name].better, values))
+        heading = first[name].heading
+        short = _without_protocol(heading, protocol)
+        rows.append(MeasuredRow(name, heading, first[name].unit, first[name].better, values, short))
     several = sum(other == protocol for other, _ in keys) > 1
-    title = protocol_title(protocol) + (f" ({number + 1})" if several else "")
-    return MeasuredProtocol(protocol, title, tuple(rows), tuple(evaluations))
+    long_title, short_title = (title + (f" ({number + 1})" if several else "") for title in protocol_titles(protocol))
+    return MeasuredProtocol(protocol, long_title, short_title, tuple(rows), tuple(evaluations))
+
+
+def _without_protocol(heading: str, protocol: str) -> str:
+    """Under the title of rephotography "rephotography NCC" is just "NCC"."""
+    for start in (protocol, protocol.removesuffix("s")):
+        if heading.startswith(start + " "):
+            return heading.removeprefix(start + " ")
+    return heading
 
 
 def _same(settings: dict[str, Any], key: str, value: Any) -> bool:

@@ -95,7 +95,6 @@ def _page(
     values: dict[str, Any] = {
         "scene_line": _scene_line(report),
         "overview": _overview(comparison, protocols, heads),
-        "same_cleaning": "",
         "notes": _notes(comparison),
         "families": [{"name": family, "mark": family_mark(families, family)} for family in families],
         "curves": [_curve(curve, families, number) for number, curve in enumerate(curves)],
@@ -132,13 +131,14 @@ def _rephotography_errors(comparison: Comparison) -> PhotographErrors | None:
 
 def _row_heads(comparison: Comparison, families: list[str]) -> list[RowHead]:
     heads, previous = [], None
+    first_with: dict[tuple[str, ...], int] = {}
     for index, column in enumerate(comparison.columns):
         heads.append(
             RowHead(
                 column.name,
                 family_mark(families, column.family),
                 begins=previous is not None and column.family != previous,
-                notes=f"note-{index}" if column.notes else "",
+                notes=f"note-{first_with.setdefault(column.notes, index)}" if column.notes else "",
                 tooltip=" ".join(column.notes),
             )
         )
@@ -147,7 +147,7 @@ def _row_heads(comparison: Comparison, families: list[str]) -> list[RowHead]:
 
 
 def _overview(comparison: Comparison, protocols: tuple[MeasuredProtocol, ...], heads: list[RowHead]) -> Table:
-    groups = [(protocol.title, protocol.key_rows) for protocol in protocols if protocol.key_rows]
+    groups = [(protocol.short_title, protocol.key_rows) for protocol in protocols if protocol.key_rows]
     cost = (seconds_of(comparison.columns), memory_of(comparison.columns))
     known = tuple(row for row in cost if any(value is not None for value in row.values))
     groups += [("Cost", known)] if known else []
@@ -168,10 +168,15 @@ def _mesh_table(report: Report, heads: list[RowHead]) -> Table:
 
 
 def _notes(comparison: Comparison) -> list[dict[str, str]]:
+    """Notes with the names of the meshes that share them; the first of these gives the place its identifier."""
+    of: dict[str, list[int]] = {}
+    for index, column in enumerate(comparison.columns):
+        if column.notes:
+            of.setdefault(" ".join(column.notes), []).append(index)
+    names = [column.name for column in comparison.columns]
     return [
-        {"identifier": f"note-{index}", "name": column.name, "text": " ".join(column.notes)}
-        for index, column in enumerate(comparison.columns)
-        if column.notes
+        {"identifier": f"note-{members[0]}", "name": "; ".join(names[index] for index in members), "text": text}
+        for text, members in of.items()
     ]
 
 
@@ -205,7 +210,7 @@ def _scene_facts(report: Report) -> list[tuple[str, str]]:
     ]
     if reference is not None:
         faces = f", {reference.faces:,} faces" if reference.faces else ""
-        facts.append(("reference", f"{reference.kind}, {reference.points:,} points{faces}".replace(",", " ")))
+        facts.append(("reference", f"{reference.kind}, {reference.points:,} points{faces}".replace(",", "\u202f")))
         facts.append(("diagonal of the reference", f"{reference.diagonal:.6g} world units"))
     return facts
 

@@ -11,9 +11,10 @@ from dvr_cli.comparing.comparison import Comparison
 from dvr_cli.reporting.distances import distance_to
 from dvr_cli.reporting.error_colours import error_scale
 from dvr_cli.reporting.framing import Frame
-from dvr_cli.reporting.gallery import scale_of
+from dvr_cli.reporting.gallery import Scale, scale_of
 from dvr_cli.reporting.viewer_meshes import Ball, ball_around, pack_mesh
 from dvr_cli.scenes.views import LoadedView
+from dvr_cli.surfaces.cloud import PointCloud
 from dvr_cli.surfaces.mesh import Mesh
 
 ALL_FACES = 480_000
@@ -49,7 +50,7 @@ def stage_of(
         "panes": [0, len(meshes) - 1],
         "modes": modes,
         "cameras": [comparison.views[frame.view].name for frame in frames] or ["the side"],
-        "scales": [_legend(error_limit)] if distance is not None and error_limit is not None else [],
+        "scales": [_legend(error_limit, reference)] if distance is not None and error_limit is not None else [],
         "data": {
             "meshes": packed_meshes,
             "cameras": [_camera(comparison.views[frame.view], ball) for frame in frames],
@@ -59,8 +60,8 @@ def stage_of(
     }
 
 
-def _legend(error_limit: float) -> Any:
-    return scale_of("error", "Error: distance from the mesh to the reference", error_limit, "world units")
+def _legend(error_limit: float, reference: Mesh | PointCloud | None) -> Scale:
+    return scale_of("error", "Error: distance from the mesh to the reference", error_limit, reference)
 
 
 def _camera(view: LoadedView, ball: Ball) -> dict[str, Any]:

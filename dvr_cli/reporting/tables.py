@@ -96,7 +96,7 @@ def family_mark(families: Sequence[str], family: str) -> Mark:
 
 def heading_of(row: MeasuredRow) -> Heading:
     """A measure's heading."""
-    return Heading(row.heading, row.unit, row.better, _ARROWS[row.better], row.definition)
+    return Heading(row.short_heading or row.heading, row.unit, row.better, _ARROWS[row.better], row.definition)
 
 
 def table_of(

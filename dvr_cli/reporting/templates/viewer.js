@@ -339,7 +339,11 @@
       panes.push(pane);
     }
     panes.forEach(listen);
-    root.querySelectorAll("input[name=viewer-mode]").forEach((input) => input.addEventListener("change", redraw));
+    const legend = root.querySelector("[data-error-legend]");
+    root.querySelectorAll("input[name=viewer-mode]").forEach((input) => input.addEventListener("change", () => {
+      if (legend) legend.hidden = input.value !== "error";
+      redraw();
+    }));
     root.querySelectorAll("button[data-look]").forEach((button) =>
       button.addEventListener("click", () => lookFrom(Number(button.dataset.look))));
     lookFrom(0);
