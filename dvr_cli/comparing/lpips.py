@@ -6,6 +6,7 @@ Perceptual Metric", CVPR 2018. The network's weights are fetched by that package
 
 from importlib import import_module
 from typing import Literal
+from warnings import catch_warnings, simplefilter
 
 import numpy as np
 from jaxtyping import Float
@@ -20,18 +21,27 @@ class Lpips:
     """Perceptual distance of pictures: 0 for equal ones, about 0.6 for unrelated ones."""
 
     def __init__(self, network: Literal["vgg", "alex"] = "vgg") -> None:
-        """Raises CompareError when the package is not installed or its weights cannot be had."""
+        """Raises CompareError when the package cannot be used or its weights cannot be had."""
         try:
             # By name, since type checkers must not ask for a package that may be absent.
             lpips = import_module("lpips")
         except ImportError as cause:
             raise CompareError(
-                "LPIPS was asked for, but the package lpips is not installed.\n"
+                f"LPIPS was asked for, but the package lpips cannot be used: {cause}.\n"
                 "Install it with: pip install dvr-cli[lpips]; or leave LPIPS out."
+            ) from cause
+        except (OSError, RuntimeError) as cause:
+            # A torchvision that was built for another torch fails in this way.
+            raise CompareError(
+                f"LPIPS was asked for, but the package lpips does not work with the torch installed: {cause}.\n"
+                "Install the torchvision that belongs to it, or leave LPIPS out."
             ) from cause
         self.network = network
         try:
-            self._distance = lpips.LPIPS(net=network, verbose=False).eval()
+            with catch_warnings():
+                # The package calls torchvision in a way that torchvision has since given up.
+                simplefilter("ignore")
+                self._distance = lpips.LPIPS(net=network, verbose=False).eval()
         except (OSError, RuntimeError) as cause:
             raise CompareError(
                 f"The weights of LPIPS's network {network} cannot be had: {cause}.\n"

@@ -177,6 +177,15 @@ def test_lpips_that_is_not_installed_says_how_to_get_it(scene, monkeypatch):
         judge_images(scene[1], scene[0], [0], lpips=True)
 
 
+def test_lpips_that_does_not_fit_the_torch_installed_is_no_bug_of_ours(scene, monkeypatch, tmp_path):
+    """What a torchvision for another torch does when it is imported."""
+    (tmp_path / "lpips.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "lpips", raising=False)
+    with pytest.raises(CompareError, match=r"does not work with the torch installed.*nms"):
+        judge_images(scene[1], scene[0], [0], lpips=True)
+
+
 def test_pictures_smaller_than_a_window_have_no_ssim():
     small = np.ones((5, 9, 3))
     assert np.isnan(mean_similarity(small, small, np.ones((5, 9), dtype=bool)))
