@@ -1,0 +1,32 @@
+"""Fusing depth maps: what other views confirm becomes one cloud with normals and colours."""
+
+import math
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from dvr_cli.baselines.mvs_depth import PlaneMaps
+from dvr_cli.baselines.mvs_settings import MvsSettings
+from dvr_cli.kernels.fusion import Agreement, count_agreeing, fuse
+from dvr_cli.scenes.cameras import apply
+from dvr_cli.surfaces.cloud import PointCloud
+
+
+def fused_cloud(maps: PlaneMaps, world_from_cube: Float[np.ndarray, "4 4"], settings: MvsSettings) -> PointCloud:
+    """The points that enough views agree on, in the world; an empty cloud when there are none."""
+    agreement = Agreement(
+        settings.depth_tolerance, settings.pixel_tolerance, math.cos(math.radians(settings.normal_tolerance))
+    )
+    place = maps.stack.pixel_index(maps.views, maps.pixels)
+    cheap = (maps.costs < settings.largest_cost).to(torch.uint8)
+    listed = [maps.matching, maps.views, maps.pixels, maps.planes]
+    count = count_agreeing(*listed, cheap, maps.witnesses, agreement)
+    believed = torch.zeros_like(cheap)
+    believed[place] = (count >= settings.agreeing).to(torch.uint8)
+    emitted, points, normals, colours = fuse(*listed, believed, maps.stack.rgb, maps.witnesses, agreement)
+    points, normals, colours = (array[emitted].cpu().numpy().astype(np.float64) for array in (points, normals, colours))
+    rotation = world_from_cube[:3, :3] / np.cbrt(np.linalg.det(world_from_cube[:3, :3]))
+    normals = normals @ rotation.T
+    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+    return PointCloud(apply(world_from_cube, points), normals, np.clip(colours, 0, 1))
