@@ -5,12 +5,16 @@ millions of triangles or a cloud of tens of millions of points takes memory for 
 """
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from dvr_cli.errors import CompareError
 from dvr_cli.surfaces.mesh import Mesh
+
+if TYPE_CHECKING:
+    from scipy.spatial import cKDTree
 
 MOST_POINTS = 100_000_000
 """More are refused before anything is allocated: they would take 2.4 GB, and several times that on the way."""
@@ -108,13 +112,10 @@ def _near(
     points: Float[np.ndarray, "p 3"], kept: Float[np.ndarray, "k 3"], radius: float, workers: int
 ) -> Bool[np.ndarray, "p"]:
     """Whether each point is within the radius of a kept one."""
-    from scipy.spatial import cKDTree
-
     if not len(kept):
         return np.zeros(len(points), dtype=bool)
     # The bound is exclusive and the tree rounds in its own way, so it is a little wide, and the sum decides.
-    tree = cKDTree(kept, compact_nodes=False, balanced_tree=False)
-    distance, index = tree.query(points, distance_upper_bound=radius * (1 + 1e-9), workers=workers)
+    distance, index = search_tree(kept).query(points, distance_upper_bound=radius * (1 + 1e-9), workers=workers)
     found = np.flatnonzero(np.isfinite(distance))
     result = np.zeros(len(points), dtype=bool)
     result[found] = ((points[found] - kept[index[found]]) ** 2).sum(axis=1) <= radius**2
@@ -126,9 +127,7 @@ def _first_come(points: Float[np.ndarray, "p 3"], radius: float) -> Bool[np.ndar
 
     In every round the points without an undecided earlier neighbour stay, and their neighbours go: about log(p) rounds.
     """
-    from scipy.spatial import cKDTree
-
-    pairs = cKDTree(points).query_pairs(radius * (1 + 1e-9), output_type="ndarray")
+    pairs = search_tree(points).query_pairs(radius * (1 + 1e-9), output_type="ndarray")
     near = ((points[pairs[:, 0]] - points[pairs[:, 1]]) ** 2).sum(axis=1) <= radius**2
     earlier, later = pairs[near].min(axis=1), pairs[near].max(axis=1)
     removed = np.zeros(len(points), dtype=bool)
@@ -139,6 +138,17 @@ def _first_come(points: Float[np.ndarray, "p 3"], radius: float) -> Bool[np.ndar
         undecided = waits[earlier] & ~removed[earlier] & ~removed[later]
         earlier, later = earlier[undecided], later[undecided]
     return ~removed
+
+
+def search_tree(points: Float[np.ndarray, "p 3"]) -> "cKDTree":
+    """A tree for nearest neighbours of points on surfaces.
+
+    SciPy's default splits at medians, which on evenly spaced points makes slabs: measured on two thinned surfaces of
+    2.5 million points each, a search for neighbours up to 20 mm away took 17 times as long.
+    """
+    from scipy.spatial import cKDTree
+
+    return cKDTree(points, compact_nodes=False, balanced_tree=False)
 
 
 def voxel_means(points: Float[np.ndarray, "p 3"], side: float) -> Float[np.ndarray, "k 3"]:
@@ -168,7 +178,8 @@ def within_box(
     points: Float[np.ndarray, "p 3"], lower: Float[np.ndarray, "3"], upper: Float[np.ndarray, "3"]
 ) -> Bool[np.ndarray, "p"]:
     """Points of a box, its faces included."""
-    return ((points >= lower) & (points <= upper)).all(axis=1)
+    inside: Bool[np.ndarray, "p"] = ((points >= lower) & (points <= upper)).all(axis=1)
+    return inside
 
 
 def faces_near_box(mesh: Mesh, lower: Float[np.ndarray, "3"], upper: Float[np.ndarray, "3"]) -> Mesh:

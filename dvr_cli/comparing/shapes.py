@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from dvr_cli.comparing.metrics import sample_surface
+from dvr_cli.comparing.points import search_tree
 from dvr_cli.errors import CompareError
 from dvr_cli.surfaces.cloud import PointCloud
 from dvr_cli.surfaces.mesh import Mesh
@@ -38,10 +39,8 @@ class Target:
         if isinstance(shape, Mesh):
             self.caster: RayCaster | None = RayCaster(shape)
         else:
-            from scipy.spatial import cKDTree
-
             self.caster = None
-            self._tree = cKDTree(shape.points)
+            self._tree = search_tree(shape.points)
 
     def nearest(
         self, points: Float[np.ndarray, "p 3"]
