@@ -178,8 +178,7 @@ def within_box(
     points: Float[np.ndarray, "p 3"], lower: Float[np.ndarray, "3"], upper: Float[np.ndarray, "3"]
 ) -> Bool[np.ndarray, "p"]:
     """Points of a box, its faces included."""
-    inside: Bool[np.ndarray, "p"] = ((points >= lower) & (points <= upper)).all(axis=1)
-    return inside
+    return np.asarray(((points >= lower) & (points <= upper)).all(axis=1))
 
 
 def faces_near_box(mesh: Mesh, lower: Float[np.ndarray, "3"], upper: Float[np.ndarray, "3"]) -> Mesh:
