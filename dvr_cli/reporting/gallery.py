@@ -82,7 +82,11 @@ def scales_of(pictures: Pictures, reference: Mesh | PointCloud | None) -> list[S
     """The legends of the pictures of errors that there are."""
     scales = []
     if pictures.error_limit is not None:
-        text = "Error against the photograph" if reference is None else "Distance from the mesh to the reference"
+        text = (
+            "Colour error against the photograph (0 to 1)"
+            if reference is None
+            else "Distance from the mesh to the reference"
+        )
         scales.append(scale_of("error", text, pictures.error_limit, reference))
     if pictures.missing_limit is not None:
         text = "Distance from the reference to the mesh"

@@ -14,7 +14,7 @@ from dvr_cli.files import disk_errors, write_text
 from dvr_cli.reporting.curves import curves_of
 from dvr_cli.reporting.document import memory_of, report_of, seconds_of
 from dvr_cli.reporting.drawing import draw_curve
-from dvr_cli.reporting.framing import choose_views, frame_view
+from dvr_cli.reporting.framing import Frame, choose_views, frame_view
 from dvr_cli.reporting.gallery import gallery_of
 from dvr_cli.reporting.measured import MeasuredProtocol, MeasuredRow, side_by_side
 from dvr_cli.reporting.page import render_page
@@ -43,11 +43,13 @@ def write_report(
     created: datetime | None = None,
     photograph_errors: PhotographErrors | None = None,
     picture_views: int = PICTURE_VIEWS,
+    picture_size: int = PICTURE_SIZE,
     progress: ReportProgress | None = None,
 ) -> Path:
     """Write `folder/report.json` and `folder/report.html`, each under a temporary name first; returns the page's path.
 
-    `photograph_errors` draws errors when there is no reference; by default virtual rephotography over the judged views.
+    `photograph_errors` draws errors when there is no reference; by default those of virtual rephotography. Pictures
+    show `picture_views` of the judged views, `picture_size` pixels on their longer side.
     `progress` is told in words what is being done. CompareError when there is no column, when two columns have the
     same name, or when the files cannot be written.
     """
@@ -55,7 +57,8 @@ def write_report(
     report = report_of(comparison, title, command_line, seed, created)
     if comparison.reference is None and photograph_errors is None:
         photograph_errors = _rephotography_errors(comparison)
-    page = _page(comparison, report, photograph_errors, picture_views, progress)
+    frames = _frames(comparison, picture_views, picture_size)
+    page = _page(comparison, report, frames, photograph_errors, progress)
     with disk_errors(folder, CompareError, "Free some space, or name another folder with --out."):
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / "report.json", report.model_dump_json(indent=1))
@@ -76,18 +79,13 @@ def _check(comparison: Comparison) -> None:
 def _page(
     comparison: Comparison,
     report: Report,
+    frames: list[Frame],
     photograph_errors: PhotographErrors | None,
-    picture_views: int,
     progress: ReportProgress | None,
 ) -> str:
     columns = comparison.columns
     protocols = side_by_side([column.evaluations for column in columns])
     families = list(dict.fromkeys(column.family for column in columns))
-    candidates = comparison.judged_views or tuple(range(len(comparison.views)))
-    size = PICTURE_SIZE if len(columns) <= _MANY_MESHES else round(0.85 * PICTURE_SIZE)
-    world_from_unit = comparison.scene.world_from_unit
-    chosen = choose_views(comparison.views, candidates, picture_views)
-    frames = [frame_view(comparison.views, index, world_from_unit, size) for index in chosen]
     pictures = draw_pictures(comparison, frames, photograph_errors, progress)
     viewer = stage_of(comparison, frames, pictures.error_limit, progress)
     heads = _row_heads(comparison, families)
@@ -97,6 +95,7 @@ def _page(
         "overview": _overview(comparison, protocols, heads),
         "notes": _notes(comparison),
         "families": [{"name": family, "mark": family_mark(families, family)} for family in families],
+        "has_lines": any(line.connected for curve in curves for line in curve.lines),
         "curves": [_curve(curve, families, number) for number, curve in enumerate(curves)],
         "gallery": gallery_of(comparison, protocols, pictures),
         "viewer": viewer,
@@ -112,6 +111,14 @@ def _page(
         "size": _megabytes(pictures, viewer),
     }
     return render_page("report.html.j2", report, ["page.js", "viewer.js"], values)
+
+
+def _frames(comparison: Comparison, count: int, size: int) -> list[Frame]:
+    """The judged views to be shown, cut to the object; any views when none was judged."""
+    views, world_from_unit = comparison.views, comparison.scene.world_from_unit
+    candidates = comparison.judged_views or tuple(range(len(views)))
+    longest = size if len(comparison.columns) <= _MANY_MESHES else round(0.85 * size)
+    return [frame_view(views, index, world_from_unit, longest) for index in choose_views(views, candidates, count)]
 
 
 def _rephotography_errors(comparison: Comparison) -> PhotographErrors | None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from dvr_cli.reporting.definitions import measure_definition, protocol_definition
 from dvr_cli.reporting.drawing import FAMILY_COLOURS, marker
+from dvr_cli.reporting.json_values import json_ready
 from dvr_cli.reporting.measured import MeasuredProtocol, MeasuredRow
 
 _ARROWS = {"lower": "↓", "higher": "↑", "neither": ""}
@@ -145,7 +146,7 @@ def flattened(settings: dict[str, Any], prefix: str = "") -> list[tuple[str, str
     [('mvs.trims', '0, 7'), ('mvs.depth', '–')]
     """
     pairs: list[tuple[str, str]] = []
-    for key, value in settings.items():
+    for key, value in json_ready(settings).items():
         name = f"{prefix}{key}"
         if isinstance(value, dict) and value:
             pairs += flattened(value, name + ".")
@@ -155,13 +156,13 @@ def flattened(settings: dict[str, Any], prefix: str = "") -> list[tuple[str, str
 
 
 def _plain_text(value: Any) -> str:
-    if value is None or value in ({}, [], ()):
+    if value is None or value in ({}, []):
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.6g}"
-    text = ", ".join(map(_plain_text, value)) if isinstance(value, list | tuple) else str(value)
+    text = ", ".join(map(_plain_text, value)) if isinstance(value, list) else str(value)
     return text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + " …"
 
 
