@@ -14,6 +14,8 @@ from typing import Annotated
 import typer
 
 from dvr_cli import __version__
+from dvr_cli.commands.bench import bench_command
+from dvr_cli.commands.compare import compare_command
 from dvr_cli.commands.demo import demo_command
 from dvr_cli.commands.export import export_command
 from dvr_cli.commands.inspect import inspect_command
@@ -43,6 +45,8 @@ def _register(name: str, command: Callable[..., None]) -> None:
 
 _register("reconstruct", reconstruct_command)
 _register("export", export_command)
+_register("compare", compare_command)
+_register("bench", bench_command)
 _register("inspect", inspect_command)
 _register("demo", demo_command)
 

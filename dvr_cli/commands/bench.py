@@ -1,5 +1,7 @@
 """`dvr bench`: reconstruct, export and evaluate a list of scenes, and put the numbers into one table."""
 
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -96,10 +98,11 @@ def _conclude(suite: "Suite", results: "list[SuiteResult]", folder: Path, output
     """The table, the report, and exit code 1 when a scene has failed."""
     from dataclasses import asdict
 
-    from dvr_cli.comparing.suite_table import suite_rows, suite_table
+    from dvr_cli.comparing.table import suite_table
     from dvr_cli.reporting.suite_report import write_suite_report
 
-    report = write_suite_report(suite_rows(results), folder, title=suite.title)
+    rows, line = [result.row() for result in results], shlex.join(["dvr", *sys.argv[1:]])
+    report = write_suite_report(rows, folder, title=suite.title, command_line=line)
     failed = [result for result in results if result.status == "failed"]
     text = suite_table(results)
     for result in failed:

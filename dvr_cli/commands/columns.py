@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +12,9 @@ from dvr_cli.errors import CompareError, DvrError
 
 if TYPE_CHECKING:
     from dvr_cli.comparing.comparison import Column, Comparison
+    from dvr_cli.comparing.protocols import GeometryOptions
     from dvr_cli.comparing.yardstick import Yardstick
     from dvr_cli.fitting.run_folder import RunFolder
-    from dvr_cli.scenes.views import Scene
     from dvr_cli.surfaces.mesh import Mesh
 
 
@@ -28,8 +28,8 @@ class ComparisonOptions:
     cull: int | None
     every: int
     lpips: bool
-    geometry: dict[str, Any]
-    """Protocol of distances to the reference, and its parameters."""
+    geometry: "GeometryOptions"
+    """How distances to the reference are taken."""
     reference: Path | None
     device: str
     threads: int
@@ -38,7 +38,7 @@ class ComparisonOptions:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for the report."""
-        values = {**self.__dict__, **self.geometry, "trims": list(self.trims)}
+        values = {**asdict(self), **asdict(self.geometry), "trims": list(self.trims)}
         del values["geometry"]
         return {key: str(value) if isinstance(value, Path) else value for key, value in values.items()}
 
@@ -65,21 +65,24 @@ def compare(
     CompareError when no mesh is left at all.
     """
     from dvr_cli.comparing.comparison import Comparison
+    from dvr_cli.comparing.protocols import geometry_judge
     from dvr_cli.comparing.reference_files import read_shape
     from dvr_cli.comparing.yardstick import Yardstick, judged_views
     from dvr_cli.fitting.scene_description import split_views
     from dvr_cli.scenes.images import load_views
 
+    scene, fitted, held_out = split_views(chosen.root, chosen.reading, chosen.used)
     # What can be wrong with the reference must not come out after minutes of work.
     reference = None if options.reference is None else read_shape(options.reference)
-    scene, _, held_out = split_views(chosen.root, chosen.reading)
+    cameras = [view.camera for view in scene.views]
+    geometry = None if reference is None else geometry_judge(reference, options.geometry, cameras)
     output.note(f"{scene.name}: {len(scene.views)} views ({scene.format})")
     missing: list[tuple[str, str]] = []
     entries = [*_runs(entrants, output), *_files(entrants)]
     entries += _baselines(entrants, chosen, options, folder, output, missing)
     views = load_views(scene, options.image_size, options.threads)
     judged = judged_views(len(views), options.every, held_out)
-    yardstick = Yardstick(views, judged, _geometry(scene, reference, options), options.cull, options.lpips)
+    yardstick = Yardstick(views, fitted, judged, geometry, options.cull, options.lpips)
     columns = list(_columns(entries, yardstick, output, missing))
     if not columns:
         reasons = "\n".join(f"{name}: {reason}" for name, reason in missing)
@@ -185,7 +188,3 @@ def _baselines(
                 mesh.name, name, lambda path=path: read_mesh(path), mesh.trim, mesh.seconds, made.peak_memory_gb,
                 made.settings, mesh.notes,
             )  # fmt: skip
-
-
-def _geometry(scene: "Scene", reference: Any, options: ComparisonOptions) -> "Callable[[Mesh], Any] | None":
-    raise NotImplementedError

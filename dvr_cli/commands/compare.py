@@ -43,7 +43,7 @@ def parse_trims(text: str) -> tuple[float, ...]:
 def compare_command(
     runs: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[RUN]...", help="Folders of runs. (default: the latest in ./runs)", show_default=False),
+        typer.Argument(metavar="RUN", help="Folders of runs. (default: the latest in ./runs)", show_default=False),
     ] = None,
     baseline: Annotated[
         list[str] | None,
@@ -97,7 +97,12 @@ def compare_command(
         ),
     ] = "800",
     every: Annotated[int, typer.Option("--every", min=1, help="Judge by every N-th view, if none was held out.")] = 8,
-    samples: Annotated[int, typer.Option("--samples", min=100, help="Points on each surface.")] = 200_000,
+    samples: Annotated[
+        int | None,
+        typer.Option(
+            "--samples", min=100, help="Points on each surface. (default: the protocol's own)", show_default=False
+        ),
+    ] = None,
     lpips: Annotated[bool, typer.Option("--lpips", metavar=FLAG, help="LPIPS as well; needs the extra lpips.")] = False,
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder to write into. (default: compare/SCENE)", show_default=False)
@@ -116,9 +121,17 @@ def compare_command(
     Baselines are made here, on the CPU, and kept for the next comparison. The result is one HTML page that opens
     without a network, and report.json with everything in it.
     """
+    from dvr_cli.comparing.protocols import GeometryOptions
+
     output = Output(quiet, as_json)
     if scene is None and (masks or mask_folder or colmap):
         raise typer.BadParameter("--masks, --mask-folder and --colmap say how --scene is read; a run knows its scene.")
+    geometry = GeometryOptions(
+        protocol, samples, seed or 0, threads or -1, threshold=threshold, obs_mask=obs_mask, plane=plane
+    )
+    if foreign := geometry.foreign():
+        names = ", ".join("--" + name.replace("_", "-") for name in foreign)
+        raise typer.BadParameter(f"{names} means nothing to the protocol {protocol}.")
     options = ComparisonOptions(
         image_size=None if image_size == "none" else int(image_size),
         trims=trims,

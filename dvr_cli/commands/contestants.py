@@ -30,10 +30,8 @@ class SceneToRead:
     root: Path
     reading: dict[str, Any]
     """As in scene.json."""
-
-    def held_out_too(self) -> dict[str, Any]:
-        """The same reading with all views, those held out included."""
-        return {**self.reading, "hold_out": None}
+    used: Sequence[str] | None = None
+    """Names of the views that the runs used; None when no run says."""
 
 
 def tell_apart(runs: Sequence[Path], baselines: Sequence[str], latest: bool) -> Entrants:
@@ -70,7 +68,7 @@ def scene_of(entrants: Entrants, scene: Path | None, reading: dict[str, Any]) ->
     if scene is not None:
         return SceneToRead(scene, reading)
     first = entrants.runs[0].scene_description
-    found = SceneToRead(Path(first["root"]), first.get("options", {}))
+    found = SceneToRead(Path(first["root"]), first.get("options", {}), first.get("views"))
     for run in entrants.runs[1:]:
         other = run.scene_description
         if other.get("inputs", {}).get("cameras") != first.get("inputs", {}).get("cameras"):

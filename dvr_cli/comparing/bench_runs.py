@@ -16,10 +16,11 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Literal
 
 from dvr_cli import __version__
 from dvr_cli.comparing.suite import SuiteScene
+from dvr_cli.comparing.suite_rows import SuiteRow, evaluation_from_json
 from dvr_cli.files import write_text
 
 INTERRUPTED = (130, 143, -signal.SIGINT, -signal.SIGTERM)
@@ -46,6 +47,15 @@ class SuiteResult:
     """As `dvr evaluate --json` gives them."""
     reused: bool = False
     """True when an earlier call made it."""
+
+    def row(self) -> SuiteRow:
+        """As the report of a suite wants it."""
+        status: Literal["done", "failed"] = "done" if self.status == "done" else "failed"
+        evaluations = tuple(map(evaluation_from_json, self.evaluations))
+        error = self.error or None
+        return SuiteRow(
+            self.scene, self.preset, status, self.seconds, self.peak_memory_gb, evaluations, self.mesh, error
+        )
 
 
 class BenchInterruptedError(Exception):

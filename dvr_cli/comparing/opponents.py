@@ -150,17 +150,14 @@ class _Workshop:
         return report
 
     def keep(self, label: str, trim: float | None, make: "Callable[[], Mesh]", notes: Sequence[str]) -> None:
-        """Make a mesh, colour it from the photographs and write it; a DvrError becomes the reason of a gap."""
-        from dvr_cli.baselines.colouring import colour_from_views
+        """Make a mesh and write it; a DvrError becomes the reason of a gap."""
         from dvr_cli.surfaces.export import write_mesh
 
         try:
             mesh = make()
             seconds = self.seconds()
             file = f"{len(self.meshes)}.ply"
-            write_mesh(colour_from_views(mesh, self.views), self.folder / file)
-            # Colouring is for the comparison, not part of the method.
-            self._start += self.seconds() - seconds
+            write_mesh(mesh, self.folder / file)
             self.meshes.append(MadeMesh(label, trim, file, "", seconds, tuple(notes)))
         except DvrError as error:
             self.meshes.append(MadeMesh(label, trim, None, str(error), self.seconds(), tuple(notes)))

@@ -1,18 +1,20 @@
-"""What all columns of a comparison are measured by: cleaned by the same masks, judged from the same views.
+"""What all columns of a comparison are measured by: cleaned by the same masks, coloured and judged by the same views.
 
-Cleaning is the field's usual rule (`comparing.culling`): what leaves a mask, widened by some pixels, is cut away. It is
-done to every mesh, ours too, and the radius with the image size stands beside the numbers.
+Cleaning is the field's usual rule (`comparing.culling`): what leaves a mask, widened by some pixels, is cut away. Colours
+come from the photographs that a method was given, by one rule for every mesh, so that images judge shapes and not ways
+of colouring. Both are done to our meshes, too.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
-from dvr_cli.comparing.culling import cull_by_masks
+from dvr_cli.baselines.colouring import colour_from_views
+from dvr_cli.comparing.culling import MaskCuller
 from dvr_cli.comparing.measures import Evaluation
 from dvr_cli.comparing.photographs import judge_images, judge_silhouettes
 from dvr_cli.comparing.rephotography import rephotograph
 from dvr_cli.scenes.views import LoadedView
-from dvr_cli.surfaces.cleaning import face_areas
 from dvr_cli.surfaces.mesh import Mesh
 
 
@@ -21,6 +23,8 @@ class Yardstick:
     """Measures one mesh like any other."""
 
     views: Sequence[LoadedView]
+    fitted: tuple[int, ...]
+    """Indices of the views that the methods were given; the others were held out."""
     judged: tuple[int, ...]
     """Indices of the views that image measures are means over."""
     geometry: Callable[[Mesh], Evaluation] | None
@@ -35,13 +39,12 @@ class Yardstick:
         return any(view.mask is not None for view in self.views)
 
     def cleaned(self, mesh: Mesh) -> tuple[Mesh, str | None]:
-        """The mesh after cleaning, and in a sentence how much of it went; CompareError when nothing is left."""
-        if self.cull is None or not self.has_masks:
-            return mesh, None
-        kept = cull_by_masks(mesh, self.views, self.cull)
-        before, after = float(face_areas(mesh).sum()), float(face_areas(kept).sum())
-        share = 100 * (1 - after / before) if before > 0 else 0.0
-        return kept, f"{share:.2g} % of its area lay outside the widened masks and was cut away."
+        """The mesh cleaned and coloured, and in a sentence what was cut away; CompareError when nothing is left."""
+        note = None
+        if self._culler is not None:
+            culled = self._culler.cull(mesh)
+            mesh, note = culled.mesh, f"{culled}."
+        return colour_from_views(mesh, [self.views[index] for index in self.fitted]), note
 
     def measured(self, mesh: Mesh) -> tuple[Evaluation, ...]:
         """Every evaluation that scene and reference allow, for a cleaned mesh."""
@@ -51,6 +54,10 @@ class Yardstick:
             found.append(judge_silhouettes(mesh, self.views, self.judged))
         found.append(judge_images(mesh, self.views, self.judged, lpips=self.lpips))
         return tuple(found)
+
+    @cached_property
+    def _culler(self) -> MaskCuller | None:
+        return None if self.cull is None or not self.has_masks else MaskCuller(self.views, self.cull)
 
 
 def judged_views(count: int, every: int, held_out: Sequence[int]) -> tuple[int, ...]:
