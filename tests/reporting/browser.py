@@ -18,11 +18,13 @@ OPTIONS = (
 LAUNCHER = """
 import os, sys
 copies = [os.dup(int(number)) for number in sys.argv[1:3]]
-os.dup2(copies[0], 3)
-os.dup2(copies[1], 4)
+for copy, place in zip(copies, (3, 4)):
+    os.dup2(copy, place)
+    os.set_inheritable(place, True)
 os.execv(sys.argv[3], sys.argv[3:])
 """
-"""The protocol is spoken on descriptors 3 and 4; copies come first, since the pipes may lie there themselves."""
+"""The protocol is spoken on descriptors 3 and 4; copies come first, since the pipes may lie there
+themselves, and `dup2` onto its own place leaves a descriptor closed to the browser."""
 
 
 class BrowserError(Exception):
@@ -51,15 +53,23 @@ class Browser:
         )
         os.close(to_browser)
         os.close(from_browser)
-        target = self.ask("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Network", "Log"):
-            self.ask(f"{domain}.enable")
+        try:
+            target = self.ask("Target.createTarget", url="about:blank")["targetId"]
+            self._session = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+            for domain in ("Page", "Runtime", "Network", "Log"):
+                self.ask(f"{domain}.enable")
+        except BrowserError:
+            self.close()
+            raise
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        """End the browser."""
         self._process.terminate()
         try:
             self._process.wait(10)
