@@ -15,13 +15,13 @@ from dvr_cli.reporting.definitions import measure_definition, protocol_titles
 
 _KEY_MEASURES = {
     "dtu": ("accuracy", "completeness", "overall"),
-    "tanks": ("f_score", "f1", "f"),
-    "plain": ("accuracy", "completeness", "chamfer", "f_score", "f1", "f"),
+    "tanks": ("precision", "recall", "f_score|f1|f"),
+    "plain": ("accuracy", "completeness", "chamfer_percent|chamfer", "f_score|f1|f"),
     "images": ("psnr", "ssim"),
     "silhouettes": ("iou",),
     "rephotography": ("ncc", "covered"),
 }
-"""Prefixes of the measures that an overview shows first; of each prefix the first measure counts."""
+"""Prefixes of the measures that an overview shows; the first measure with a prefix counts, `a|b` is a or else b."""
 
 _SIGNIFICANT_DIGITS = 4
 
@@ -101,10 +101,11 @@ class MeasuredProtocol:
     def key_rows(self) -> tuple[MeasuredRow, ...]:
         """Those an overview shows: by name where the protocol is known, else the first with a direction."""
         directed = [row for row in self.rows if row.better != "neither"]
-        prefixes = _KEY_MEASURES.get(self.protocol, ())
-        chosen = [next((row for row in directed if row.name.startswith(prefix)), None) for prefix in prefixes]
-        unique = {row.name: row for row in chosen if row is not None}
-        return tuple(unique.values()) or tuple(directed[:1])
+        chosen = []
+        for prefixes in _KEY_MEASURES.get(self.protocol, ()):
+            found = [row for prefix in prefixes.split("|") for row in directed if row.name.startswith(prefix)]
+            chosen += found[:1]
+        return tuple(chosen) or tuple(directed[:1])
 
 
 def side_by_side(evaluations: Sequence[Sequence[Evaluation]]) -> tuple[MeasuredProtocol, ...]:

@@ -24,7 +24,7 @@ def row(values, better="lower"):
 
 
 def evaluation(**values):
-    directions = {"accuracy": "lower", "completeness": "lower", "chamfer": "lower"}
+    directions = {"accuracy": "lower", "completeness": "lower", "chamfer": "lower", "chamfer_percent": "lower"}
     measures = tuple(Measure(name, value, "", directions.get(name, "higher")) for name, value in values.items())
     return Evaluation("plain", {"seed": 1}, measures)
 
@@ -172,3 +172,11 @@ def test_axes_hold_their_values_and_have_ticks(values):
 
 def test_round_steps():
     assert [round_step(step) for step in (0.03, 1.0, 1.01, 60.0)] == [0.05, 1.0, 2.0, 100.0]
+
+
+def test_overview_shows_one_of_each_kind_and_something_of_a_protocol_unknown():
+    held = evaluation(accuracy=1.0, chamfer=1.0, chamfer_percent=0.1, f_at_1_percent=0.5, f_at_2_percent=0.6)
+    unknown = Evaluation("other", {}, (Measure("count", 3.0, "", "neither"), Measure("x", 1.0, "", "lower")))
+    plain, other = side_by_side([[held, unknown]])
+    assert [measured.name for measured in plain.key_rows] == ["accuracy", "chamfer_percent", "f_at_1_percent"]
+    assert [measured.name for measured in other.key_rows] == ["x"]
