@@ -1,0 +1,169 @@
+"""What COLMAP would give: its fused cloud where the scene has one, else points triangulated here with known cameras.
+
+Nothing needs COLMAP installed: pycolmap's wheels bring features, matching and triangulation on the CPU. They bring no
+dense stereo (that needs CUDA) and no Delaunay mesher (that needs CGAL); `baselines.delaunay` does the mesher's work.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from dvr_cli.baselines.delaunay import carve
+from dvr_cli.baselines.matching import match_views
+from dvr_cli.baselines.normals import directions_to_cameras, normals_towards
+from dvr_cli.baselines.poisson import FEWEST_POINTS
+from dvr_cli.baselines.quiet import silent_libraries
+from dvr_cli.errors import CompareError
+from dvr_cli.scenes.views import LoadedView
+from dvr_cli.surfaces.cloud import PointCloud
+from dvr_cli.surfaces.cloud_files import read_ply_cloud
+from dvr_cli.surfaces.mesh import Mesh
+
+FUSED_FILES = ("dense/0/fused.ply", "dense/fused.ply")
+MASK_DILATION = 12
+"""Pixels; the DVR paper drops baseline points outside masks dilated by a disk of this radius."""
+
+
+@dataclass(frozen=True)
+class Triangulated:
+    """Points that were triangulated here."""
+
+    cloud: PointCloud
+    """With colours, and normals on the side of the cameras that see each point."""
+    visibility: Int[np.ndarray, "m 2"]
+    """Pairs (view index, point index), sorted."""
+    camera_centres: Float[np.ndarray, "v 3"]
+    error: Float[np.ndarray, "p"]
+    """Mean reprojection error of each point, pixels."""
+    description: str
+    """A sentence that says what cloud it is."""
+
+
+def fused_cloud(scene_root: Path, given: Path | None = None) -> tuple[PointCloud, str] | None:
+    """The cloud that COLMAP's stereo_fusion wrote, and a sentence that says which; None when there is none.
+
+    `given` names the file, which must exist then; else it is looked for in the scene's dense/0 and dense. Raises
+    CompareError for a file that cannot be used.
+    """
+    found = given or next((scene_root / name for name in FUSED_FILES if (scene_root / name).is_file()), None)
+    if found is None:
+        return None
+    cloud = read_ply_cloud(found)
+    if len(cloud.points) < FEWEST_POINTS:
+        raise CompareError(
+            f"{found} holds {len(cloud.points)} points: at least {FEWEST_POINTS} are needed for a surface.\n"
+            "Fuse COLMAP's depth maps again, or give another cloud with --cloud."
+        )
+    name = f"COLMAP's fused cloud {found.relative_to(scene_root).as_posix()}" if given is None else f"{found.name}"
+    without = "" if cloud.normals is not None else ", without normals: those were estimated"
+    return cloud, f"{name}, {_counted(len(cloud.points))}{without}."
+
+
+def within_masks(
+    cloud: PointCloud, views: Sequence[LoadedView], radius: int = MASK_DILATION
+) -> tuple[PointCloud, Bool[np.ndarray, "p"]]:
+    """The points that no view with a mask puts outside of it, and which those are.
+
+    Masks are dilated by a disk of `radius` pixels; a point outside of a picture or behind the camera is not judged by
+    it. Raises CompareError when fewer than 20 points are left.
+    """
+    from scipy.ndimage import distance_transform_edt
+
+    kept = np.ones(len(cloud.points), dtype=bool)
+    for view in views:
+        if view.mask is None:
+            continue
+        near = distance_transform_edt(~view.mask) <= radius if view.mask.any() else view.mask
+        pixels, depth = view.camera.project(cloud.points)
+        with np.errstate(invalid="ignore"):
+            seen = (depth > 0) & (pixels >= 0).all(axis=1) & (pixels < np.array(near.shape[::-1])).all(axis=1)
+        columns, rows = np.where(seen[:, None], pixels, 0).astype(np.int64).T
+        kept &= ~seen | near[rows, columns]
+    if kept.sum() < FEWEST_POINTS:
+        raise CompareError(
+            f"{int(kept.sum())} of {len(kept)} points lie within the masks dilated by {radius} pixels: the cloud does "
+            "not belong to these cameras, or is in another frame.\nGive a cloud in the world of the cameras."
+        )
+    return _part(cloud, kept), kept
+
+
+def triangulate(
+    views: Sequence[LoadedView],
+    work_folder: Path,
+    threads: int | None = None,
+    seed: int = 0,
+    report: Callable[[int, int], None] | None = None,
+) -> Triangulated:
+    """Points seen by two or more views, from SIFT features, with the cameras as they are.
+
+    Photographs, masks and COLMAP's database are written to `work_folder`, which is made. Where a view has a mask only
+    features inside it count. `report(done, total)` is called between the steps, in hundredths. Raises CompareError,
+    with advice, when there are fewer than two views or too few points.
+    """
+    import pycolmap
+
+    matched = match_views(views, work_folder, threads, seed, report)
+    options = pycolmap.IncrementalPipelineOptions(random_seed=seed, num_threads=1, ba_use_gpu=False)
+    output = work_folder / "sparse"
+    output.mkdir(exist_ok=True)
+    with silent_libraries():
+        model = pycolmap.triangulate_points(
+            matched.cameras, matched.database, matched.images, output, options=options, refine_intrinsics=False
+        )
+    if report:
+        report(100, 100)
+    points = [model.points3D[point_id] for point_id in sorted(model.points3D)]
+    if len(points) < FEWEST_POINTS:
+        raise CompareError(
+            f"{len(points)} points could be triangulated from {matched.features} features in {len(views)} views "
+            f"({matched.matches} matches agree with the cameras): at least {FEWEST_POINTS} are needed.\n"
+            "The photographs show too little texture, or too few overlap. If they do overlap, check the cameras "
+            "with dvr inspect, or work at a larger --image-size."
+        )
+    return _triangulated(points, matched.view_of_image, views)
+
+
+def delaunay_mesh(triangulated: Triangulated) -> Mesh:
+    """A surface between the triangulated points that respects what the cameras see (`baselines.delaunay`).
+
+    Colours are those of the points. Raises CompareError when nothing is inside.
+    """
+    cloud = triangulated.cloud
+    mesh, used = carve(cloud.points, triangulated.camera_centres, triangulated.visibility)
+    return Mesh(mesh.vertices, mesh.faces, None, None if cloud.colors is None else cloud.colors[used])
+
+
+def _triangulated(points: list[Any], view_of_image: dict[int, int], views: Sequence[LoadedView]) -> Triangulated:
+    """Arrays from COLMAP's points, with normals towards the cameras."""
+    import pycolmap
+
+    positions = np.stack([point.xyz for point in points]).astype(np.float64)
+    pairs = {
+        (view_of_image[element.image_id], index)
+        for index, point in enumerate(points)
+        for element in point.track.elements
+    }
+    visibility = np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2)
+    centres = np.stack([view.camera.centre for view in views])
+    normals = normals_towards(positions, directions_to_cameras(positions, centres, visibility))
+    colors = np.stack([point.color for point in points]) / 255.0
+    description = (
+        f"{_counted(len(points))} triangulated here with the known cameras by pycolmap {pycolmap.__version__}, each "
+        f"seen by {len(visibility) / len(points):.1f} of {len(views)} views on average."
+    )
+    error = np.array([point.error for point in points], dtype=np.float64)
+    return Triangulated(PointCloud(positions, normals, colors), visibility, centres, error, description)
+
+
+def _part(cloud: PointCloud, kept: Bool[np.ndarray, "p"]) -> PointCloud:
+    normals, colors = (None if array is None else array[kept] for array in (cloud.normals, cloud.colors))
+    return PointCloud(cloud.points[kept], normals, colors)
+
+
+def _counted(count: int) -> str:
+    """A number of points in words."""
+    return f"{count / 1e6:.1f} million points" if count >= 1e6 else f"{count:,} points".replace(",", " ")

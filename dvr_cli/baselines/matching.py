@@ -1,0 +1,187 @@
+"""SIFT features, matches between them, and the known cameras as COLMAP wants them, through pycolmap.
+
+COLMAP's defaults hold, with three differences that favour it: the contrast threshold is lower, so that surfaces with
+little texture give features at all; only pairs of views are matched whose directions differ by less than 60 degrees;
+matches are checked against the known cameras, not against an epipolar geometry estimated from the matches themselves.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from dvr_cli.baselines.quiet import silent_libraries
+from dvr_cli.errors import CompareError
+from dvr_cli.scenes.images import available_threads
+from dvr_cli.scenes.views import Camera, LoadedView
+
+MOST_FEATURES = 8192
+"""Per photograph, COLMAP's default."""
+CONTRAST_THRESHOLD = 0.002
+"""COLMAP's default is 0.0067. On a matte statue the lower one gives three times as many points, as exact as before."""
+LONGEST_SIDE = 1600
+"""Pixels; larger photographs are shrunk for the features."""
+LARGEST_ANGLE = np.deg2rad(60.0)
+"""Between viewing directions; SIFT matches hardly anything beyond half of it."""
+FEW_VIEWS = 60
+MOST_NEIGHBOURS = 20
+"""Views that each is matched with when there are more than `FEW_VIEWS`."""
+
+
+@dataclass(frozen=True)
+class Matched:
+    """What triangulation starts from."""
+
+    cameras: Any
+    """A `pycolmap.Reconstruction` with the known cameras and no points."""
+    database: Path
+    images: Path
+    view_of_image: dict[int, int]
+    """View index by COLMAP's image id."""
+    features: int
+    matches: int
+    """That agree with the cameras."""
+
+
+def match_views(
+    views: Sequence[LoadedView],
+    work_folder: Path,
+    threads: int | None,
+    seed: int,
+    report: Callable[[int, int], None] | None,
+) -> Matched:
+    """Features of all views and matches between neighbours; CompareError for fewer than two views."""
+    import pycolmap
+
+    if len(views) < 2:
+        raise CompareError(f"{len(views)} view cannot be matched with others: triangulation needs two at least.")
+    count = threads or available_threads()
+    images, masks = _write_pictures(views, work_folder)
+    database = work_folder / "database.db"
+    for leftover in work_folder.glob("database.db*"):
+        leftover.unlink()
+    pycolmap.set_random_seed(seed)
+    _extract(len(views), images, masks, database, count, report)
+    cameras, view_of_image, features = _known_cameras(views, database)
+    pairs = work_folder / "pairs.txt"
+    chosen = neighbouring_pairs([view.camera for view in views])
+    pairs.write_text("\n".join(f"{_name(first)} {_name(second)}" for first, second in chosen))
+    with silent_libraries():
+        matching = pycolmap.FeatureMatchingOptions(num_threads=count, skip_geometric_verification=True, use_gpu=False)
+        pairing = pycolmap.ImportedPairingOptions(match_list_path=str(pairs))
+        pycolmap.match_image_pairs(database, matching, pairing, device=pycolmap.Device.cpu)
+        pycolmap.guided_geometric_verification(cameras, database, num_threads=count)
+        with pycolmap.Database.open(database) as opened:
+            matches = int(opened.num_inlier_matches())
+    if report:
+        report(95, 100)
+    return Matched(cameras, database, images, view_of_image, features, matches)
+
+
+def neighbouring_pairs(cameras: Sequence[Camera]) -> list[tuple[int, int]]:
+    """Pairs (i < j) of views that look the same way, sorted.
+
+    Up to 60 views, all pairs whose viewing directions differ by less than 60 degrees; with more views, each with the 20
+    nearest of these, where a distance counts one for the spacing of the cameras and one for every 15 degrees.
+    """
+    directions = np.stack([camera.camera_from_world[2, :3] for camera in cameras])
+    angle = np.arccos(np.clip(directions @ directions.T, -1, 1))
+    together = angle < LARGEST_ANGLE
+    np.fill_diagonal(together, False)
+    if len(cameras) > FEW_VIEWS:
+        centres = np.stack([camera.centre for camera in cameras])
+        apart = np.linalg.norm(centres[:, None] - centres[None], axis=-1)
+        spacing = max(float(np.median(np.sort(apart, axis=1)[:, 1])), 1e-300)
+        far = np.where(together, apart / spacing + angle / np.deg2rad(15.0), np.inf)
+        rank = np.argsort(np.argsort(far, axis=1, kind="stable"), axis=1)
+        together &= rank < MOST_NEIGHBOURS
+        together |= together.T
+    return [(int(first), int(second)) for first, second in np.argwhere(np.triu(together))]
+
+
+def without_skew(keypoints: Float[np.ndarray, "k c"], intrinsics: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "k c"]:
+    """Features where a camera without skew would see them: COLMAP's pinhole model has none."""
+    moved = keypoints.copy()
+    moved[:, 0] -= intrinsics[0, 1] / intrinsics[1, 1] * (keypoints[:, 1] - intrinsics[1, 2])
+    return moved
+
+
+def _write_pictures(views: Sequence[LoadedView], work_folder: Path) -> tuple[Path, Path | None]:
+    """Photographs as PNG, and masks under COLMAP's names for them where there are any."""
+    from PIL import Image
+
+    images, masks = work_folder / "images", work_folder / "masks"
+    images.mkdir(parents=True, exist_ok=True)
+    masked = any(view.mask is not None for view in views)
+    if masked:
+        masks.mkdir(exist_ok=True)
+    for index, view in enumerate(views):
+        pixels = np.round(np.clip(view.image, 0, 1) * 255).astype(np.uint8)
+        Image.fromarray(pixels).save(images / _name(index), compress_level=1)
+        if masked:
+            # COLMAP wants a mask for every photograph or for none.
+            mask = np.ones(view.image.shape[:2], dtype=bool) if view.mask is None else view.mask
+            Image.fromarray(mask.astype(np.uint8) * 255).save(masks / f"{_name(index)}.png", compress_level=1)
+    return images, masks if masked else None
+
+
+def _extract(
+    count: int,
+    images: Path,
+    masks: Path | None,
+    database: Path,
+    threads: int,
+    report: Callable[[int, int], None] | None,
+) -> None:
+    """Features of every view into the database, a few views at a time so that it can be told how far it is."""
+    import pycolmap
+
+    extraction = pycolmap.FeatureExtractionOptions(num_threads=threads, use_gpu=False, max_image_size=LONGEST_SIDE)
+    extraction.sift.max_num_features = MOST_FEATURES
+    extraction.sift.peak_threshold = CONTRAST_THRESHOLD
+    reading = pycolmap.ImageReaderOptions(camera_model="PINHOLE")
+    if masks is not None:
+        reading.mask_path = str(masks)
+    step = max(4, 2 * threads)
+    mode = pycolmap.CameraMode.PER_IMAGE
+    for start in range(0, count, step):
+        names = [_name(index) for index in range(start, min(start + step, count))]
+        with silent_libraries():
+            pycolmap.extract_features(database, images, names, mode, reading, extraction, pycolmap.Device.cpu)
+        if report:
+            report(80 * (start + len(names)) // count, 100)
+
+
+def _known_cameras(views: Sequence[LoadedView], database: Path) -> tuple[Any, dict[int, int], int]:
+    """The cameras as a reconstruction without points, the views by image id, and how many features there are.
+
+    The database gets the same cameras: it has guessed them from the photographs.
+    """
+    import pycolmap
+
+    model = pycolmap.Reconstruction()
+    view_of_image: dict[int, int] = {}
+    with silent_libraries(), pycolmap.Database.open(database) as opened:
+        for stored in sorted(opened.read_all_images(), key=lambda image: image.name):
+            index = int(Path(stored.name).stem)
+            intrinsics = views[index].camera.intrinsics
+            camera = opened.read_camera(stored.camera_id)
+            camera.params = [*np.diag(intrinsics)[:2], *intrinsics[:2, 2]]
+            camera.has_prior_focal_length = True
+            opened.update_camera(camera)
+            keypoints = without_skew(opened.read_keypoints(stored.image_id), intrinsics)
+            opened.update_keypoints(stored.image_id, keypoints)
+            image = pycolmap.Image(image_id=stored.image_id, name=stored.name, camera_id=camera.camera_id)
+            image.points2D = pycolmap.Point2DList([pycolmap.Point2D(place) for place in keypoints[:, :2]])
+            model.add_camera_with_trivial_rig(camera)
+            model.add_image_with_trivial_frame(image, pycolmap.Rigid3d(views[index].camera.camera_from_world[:3]))
+            view_of_image[stored.image_id] = index
+        features = int(opened.num_keypoints())
+    return model, view_of_image, features
+
+
+def _name(index: int) -> str:
+    return f"{index:06d}.png"
