@@ -33,8 +33,8 @@ def read_shape(path: Path) -> Shape:
     shape: Shape
     if suffix == ".xyz":
         shape = _read_xyz(path)
-    elif suffix == ".ply" and not _ply_counts(path).get("face"):
-        shape = _read_ply_cloud(path)
+    elif suffix == ".ply" and not (counts := _ply_counts(path)).get("face"):
+        shape = _read_ply_cloud(path, counts.get("vertex", 0))
     else:
         shape = read_mesh(path)
     return check_shape(shape, str(path))
@@ -56,7 +56,7 @@ def _read_xyz(path: Path) -> PointCloud:
     return PointCloud(points)
 
 
-def _read_ply_cloud(path: Path) -> PointCloud:
+def _read_ply_cloud(path: Path, claimed: int) -> PointCloud:
     import trimesh
 
     try:
@@ -64,6 +64,8 @@ def _read_ply_cloud(path: Path) -> PointCloud:
             # Given a stream instead of a path, trimesh cannot follow texture names to other files.
             loaded = trimesh.load(stream, file_type="ply", process=False)
         points = np.asarray(getattr(loaded, "vertices", np.zeros((0, 3))), dtype=np.float64).reshape(-1, 3)
+        if len(points) != claimed:
+            raise ValueError(f"it claims {claimed} points and holds {len(points)}")
         raw = loaded.metadata.get("_ply_raw", {}).get("vertex", {}).get("data")
         names = getattr(getattr(raw, "dtype", None), "names", None) or (raw if isinstance(raw, dict) else ())
         normals = colors = None
