@@ -17,6 +17,7 @@ from dvr_cli import __version__
 from dvr_cli.commands.bench import bench_command
 from dvr_cli.commands.compare import compare_command
 from dvr_cli.commands.demo import demo_command
+from dvr_cli.commands.evaluate import evaluate_command
 from dvr_cli.commands.export import export_command
 from dvr_cli.commands.inspect import inspect_command
 from dvr_cli.commands.options import FLAG
@@ -45,6 +46,7 @@ def _register(name: str, command: Callable[..., None]) -> None:
 
 _register("reconstruct", reconstruct_command)
 _register("export", export_command)
+_register("evaluate", evaluate_command)
 _register("compare", compare_command)
 _register("bench", bench_command)
 _register("inspect", inspect_command)

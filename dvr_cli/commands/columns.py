@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from dvr_cli.errors import CompareError, DvrError
 if TYPE_CHECKING:
     from dvr_cli.comparing.comparison import Column, Comparison
     from dvr_cli.comparing.protocols import GeometryOptions
+    from dvr_cli.comparing.shapes import Shape
     from dvr_cli.comparing.yardstick import Yardstick
     from dvr_cli.fitting.run_folder import RunFolder
     from dvr_cli.surfaces.mesh import Mesh
@@ -75,10 +77,10 @@ def compare(
     # What can be wrong with the reference must not come out after minutes of work.
     reference = None if options.reference is None else read_shape(options.reference)
     cameras = [view.camera for view in scene.views]
-    geometry = None if reference is None else geometry_judge(reference, options.geometry, cameras)
+    geometry = None if reference is None else geometry_judge(reference, options.geometry, cameras, check=False)
     output.note(f"{scene.name}: {len(scene.views)} views ({scene.format})")
     missing: list[tuple[str, str]] = []
-    entries = [*_runs(entrants, output), *_files(entrants)]
+    entries = [*_runs(entrants, output), *_files(entrants, reference)]
     entries += _baselines(entrants, chosen, options, folder, output, missing)
     views = load_views(scene, options.image_size, options.threads)
     judged = judged_views(len(views), options.every, held_out)
@@ -128,7 +130,11 @@ def _runs(entrants: Entrants, output: Output) -> Iterator[Entry]:
         seconds = None if seconds is None else seconds + extraction
         memory = summary.get("peak_memory_gb")
         settings = run.settings.model_dump(mode="json")
-        yield Entry(name, "dvr", lambda mesh=mesh: mesh, None, seconds, memory, settings, tuple(notes))
+        yield Entry(name, "dvr", partial(_same, mesh), None, seconds, memory, settings, tuple(notes))
+
+
+def _same(mesh: "Mesh") -> "Mesh":
+    return mesh
 
 
 def _mesh_of(run: "RunFolder", output: Output) -> "tuple[Mesh, float]":
@@ -140,11 +146,21 @@ def _mesh_of(run: "RunFolder", output: Output) -> "tuple[Mesh, float]":
     return mesh, time.monotonic() - start
 
 
-def _files(entrants: Entrants) -> Iterator[Entry]:
+def _files(entrants: Entrants, reference: "Shape | None") -> Iterator[Entry]:
+    """Meshes from elsewhere; whether they are of this scene is asked when they are read."""
+    for path in entrants.files:
+        settings = {"file": str(path)}
+        yield Entry(path.name, path.name, partial(_mesh_from_elsewhere, path, reference), settings=settings)
+
+
+def _mesh_from_elsewhere(path: Path, reference: "Shape | None") -> "Mesh":
+    from dvr_cli.comparing.sanity import check_extents
     from dvr_cli.surfaces.export import read_mesh
 
-    for path in entrants.files:
-        yield Entry(path.name, path.name, lambda path=path: read_mesh(path), None, None, None, {"file": str(path)})
+    mesh = read_mesh(path)
+    if reference is not None:
+        check_extents(mesh, reference)
+    return mesh
 
 
 def _baselines(
@@ -185,6 +201,6 @@ def _baselines(
                 continue
             path = place / Path(mesh.file).name
             yield Entry(
-                mesh.name, name, lambda path=path: read_mesh(path), mesh.trim, mesh.seconds, made.peak_memory_gb,
+                mesh.name, name, partial(read_mesh, path), mesh.trim, mesh.seconds, made.peak_memory_gb,
                 made.settings, mesh.notes,
             )  # fmt: skip

@@ -23,7 +23,6 @@ from dvr_cli.commands.options import (
 )
 from dvr_cli.commands.reconstruct import reading_options
 from dvr_cli.console import Output
-from dvr_cli.scenes.images import available_threads
 
 if TYPE_CHECKING:
     from dvr_cli.comparing.comparison import Comparison
@@ -122,6 +121,7 @@ def compare_command(
     without a network, and report.json with everything in it.
     """
     from dvr_cli.comparing.protocols import GeometryOptions
+    from dvr_cli.scenes.images import available_threads
 
     output = Output(quiet, as_json)
     if scene is None and (masks or mask_folder or colmap):
@@ -139,13 +139,7 @@ def compare_command(
         cull=None if no_cull else cull,
         every=every,
         lpips=lpips,
-        geometry={
-            "protocol": protocol,
-            "samples": samples,
-            "obs_mask": obs_mask,
-            "plane": plane,
-            "threshold": threshold,
-        },
+        geometry=geometry,
         reference=reference,
         device=device or "auto",
         threads=threads or available_threads(),

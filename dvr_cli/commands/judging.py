@@ -89,6 +89,7 @@ def evaluate(judging: Judging, output: Output) -> Result:
     from dvr_cli.comparing.protocols import geometry_judge
     from dvr_cli.comparing.reference_files import read_shape
     from dvr_cli.comparing.sanity import check_cameras
+    from dvr_cli.surfaces.mesh import Mesh
 
     notes: list[str] = []
 
@@ -102,6 +103,11 @@ def evaluate(judging: Judging, output: Output) -> Result:
     cameras = None if found is None else [view.camera for view in found.scene.views]
     judge = None if reference is None else geometry_judge(reference, judging.geometry, cameras)
     shape = read_shape(judging.mesh) if run is None else _shape_of_run(run, note)
+    if judge is None and not isinstance(shape, Mesh):
+        raise CompareError(
+            f"{judging.mesh} is a cloud: it has no silhouette and hides nothing, so photographs cannot judge it.\n"
+            "Pass a mesh, or a --reference to measure its distance to."
+        )
     if cameras is not None:
         check_cameras(shape, cameras, "the mesh")
     views = None if found is None else _loaded(found, judging, output)

@@ -80,7 +80,8 @@ def dtu(
     `completeness_mean`, `overall_mean`, the same with `_median`, `accuracy_dropped`, `completeness_dropped`.
     """
     generator = np.random.default_rng(seed)
-    check_shape(shape), check_shape(reference)
+    check_shape(shape)
+    check_shape(reference)
     box = None if observed is None else (observed.lower - SEARCH_CAP, observed.upper + SEARCH_CAP)
     sampled = _points_of(shape, thin_to, sampling, samples, box, generator)
     points = sampled[thin(sampled, thin_to, generator, workers)]
@@ -122,7 +123,8 @@ def _points_of(
         points = np.asarray(shape.points, dtype=np.float64)
         check_count(len(points), "the cloud")
     else:
-        near = shape if box is None else faces_near_box(shape, *box)
+        # Vertices that no face uses are no surface.
+        near = faces_near_box(shape, *(box or (np.full(3, -np.inf), np.full(3, np.inf))))
         if not len(near.faces):
             return np.zeros((0, 3))
         if sampling == "lattice":

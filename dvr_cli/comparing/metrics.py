@@ -48,8 +48,7 @@ class SurfaceDistance:
     @property
     def f_score(self) -> float:
         """Harmonic mean of precision and recall; 0 when both are."""
-        total = self.precision + self.recall
-        return 2 * self.precision * self.recall / total if total > 0 else 0.0
+        return f_score(self.precision, self.recall)
 
 
 def surface_distance(
@@ -73,6 +72,11 @@ def surface_distance(
         precision=float((to_reference <= limit).mean()),
         recall=float((to_mesh <= limit).mean()),
     )
+
+
+def f_score(precision: float, recall: float) -> float:
+    """Harmonic mean of precision and recall; 0 when both are."""
+    return 2 * precision * recall / (precision + recall) if precision + recall > 0 else 0.0
 
 
 def sample_surface(

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -176,7 +177,7 @@ class _Workshop:
             ]
             return
         for trim in self.task.trims:
-            self.keep(f"{self.name}, trim {trim:g}", trim, lambda trim=trim: surface.trimmed(trim), notes)
+            self.keep(f"{self.name}, trim {trim:g}", trim, partial(surface.trimmed, trim), notes)
 
     def done(self, settings: dict[str, Any]) -> tuple[tuple[MadeMesh, ...], dict[str, Any]]:
         return tuple(self.meshes), {"image_size": self.task.image_size, **settings}
@@ -184,14 +185,14 @@ class _Workshop:
 
 def make_colmap(task: Task, folder: Path) -> tuple[tuple[MadeMesh, ...], dict[str, Any]]:
     """Screened Poisson on COLMAP's fused cloud, or else on points triangulated here, with Delaunay beside it."""
-    from dvr_cli.baselines.colmap import delaunay_mesh, fused_cloud, triangulate
+    from dvr_cli.baselines.colmap import delaunay_mesh, fused_cloud, triangulate, within_masks
 
     shop = _Workshop("colmap", task, folder)
     found = fused_cloud(Path(task.root), None if task.cloud is None else Path(task.cloud))
     if found is not None:
         cloud, description = found
-        note = f"Cloud: {description} Its own time is not known and not counted."
-        shop.keep_poisson(cloud, [note])
+        note = f"Cloud: {description} The time that it took is not known and not counted."
+        shop.keep_poisson(within_masks(cloud, shop.views)[0], [note])
         return shop.done({"cloud": description})
     shop.say("no fused cloud in the scene; triangulating with the known cameras")
     triangulated = triangulate(
@@ -199,7 +200,7 @@ def make_colmap(task: Task, folder: Path) -> tuple[tuple[MadeMesh, ...], dict[st
     )
     note = f"Cloud: {triangulated.description}"
     shop.keep_poisson(triangulated.cloud, [note])
-    shop.keep("colmap, Delaunay", None, lambda: delaunay_mesh(triangulated), [note])
+    shop.keep("colmap, Delaunay", None, partial(delaunay_mesh, triangulated), [note])
     shutil.rmtree(folder / "work", ignore_errors=True)
     return shop.done({"cloud": triangulated.description})
 
@@ -224,7 +225,7 @@ def make_visual_hull(task: Task, folder: Path) -> tuple[tuple[MadeMesh, ...], di
 
     shop = _Workshop("visual-hull", task, folder)
     unit_from_world: np.ndarray = shop.scene.unit_from_world
-    shop.keep("visual hull", None, lambda: visual_hull(shop.views, unit_from_world, resolution=HULL_RESOLUTION), [])
+    shop.keep("visual hull", None, partial(visual_hull, shop.views, unit_from_world, HULL_RESOLUTION), [])
     return shop.done({"resolution": HULL_RESOLUTION})
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Float
 
 from dvr_cli.comparing.measures import Evaluation, Measure
+from dvr_cli.comparing.metrics import f_score
 from dvr_cli.comparing.shapes import Samples, Shape, Target, diagonal_of, sample_shape
 from dvr_cli.comparing.visibility import in_picture, views_that_see
 from dvr_cli.errors import CompareError
@@ -152,11 +153,6 @@ def _f_score(forth: _Direction, back: _Direction, threshold: float, diagonal: fl
 
 def _label(name: str) -> str:
     return "F" if name == "f" else name
-
-
-def f_score(precision: float, recall: float) -> float:
-    """Harmonic mean of precision and recall; 0 when both are."""
-    return 2 * precision * recall / (precision + recall) if precision + recall > 0 else 0.0
 
 
 def _normal_consistency(forth: _Direction, back: _Direction) -> Measure:

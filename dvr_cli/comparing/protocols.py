@@ -62,9 +62,11 @@ class GeometryOptions:
 
 
 def geometry_judge(
-    reference: Shape, options: GeometryOptions, cameras: Sequence[Camera] | None = None
+    reference: Shape, options: GeometryOptions, cameras: Sequence[Camera] | None = None, check: bool = True
 ) -> Callable[[Shape], Evaluation]:
     """The function that measures a shape against the reference; with cameras, `plain` counts only what they see.
+
+    With `check` a shape that seems to be in other units or elsewhere is refused; without, it is known to belong here.
 
     Raises CompareError for files that cannot be used and for a protocol that lacks a parameter, and the function does
     for a shape that cannot be compared.
@@ -72,13 +74,13 @@ def geometry_judge(
     if cameras is not None:
         check_cameras(reference, cameras, "the reference")
     if options.protocol == "dtu":
-        return _dtu_judge(reference, options)
+        return _dtu_judge(reference, options, check)
     if options.protocol == "tanks":
-        return _tanks_judge(reference, options)
+        return _tanks_judge(reference, options, check)
     from dvr_cli.comparing.plain import SAMPLES, THRESHOLDS, plain
 
     def judge(shape: Shape) -> Evaluation:
-        notes = check_extents(shape, reference)
+        notes = check_extents(shape, reference) if check else ()
         found = plain(
             shape,
             reference,
@@ -98,7 +100,7 @@ def with_notes(evaluation: Evaluation, notes: Sequence[str]) -> Evaluation:
     return replace(evaluation, notes=(*notes, *evaluation.notes))
 
 
-def _dtu_judge(reference: Shape, options: GeometryOptions) -> Callable[[Shape], Evaluation]:
+def _dtu_judge(reference: Shape, options: GeometryOptions, check: bool) -> Callable[[Shape], Evaluation]:
     from dvr_cli.comparing.dtu import MAX_DISTANCE, THIN, dtu
     from dvr_cli.comparing.dtu_files import read_observed_volume, read_plane
 
@@ -107,7 +109,7 @@ def _dtu_judge(reference: Shape, options: GeometryOptions) -> Callable[[Shape], 
 
     def judge(shape: Shape) -> Evaluation:
         # Where the volume says what belongs to the object, surroundings do no harm however large they are.
-        notes = check_extents(shape, reference) if observed is None else ()
+        notes = check_extents(shape, reference) if check and observed is None else ()
         found = dtu(
             shape,
             reference,
@@ -125,7 +127,7 @@ def _dtu_judge(reference: Shape, options: GeometryOptions) -> Callable[[Shape], 
     return judge
 
 
-def _tanks_judge(reference: Shape, options: GeometryOptions) -> Callable[[Shape], Evaluation]:
+def _tanks_judge(reference: Shape, options: GeometryOptions, check: bool) -> Callable[[Shape], Evaluation]:
     from dvr_cli.comparing.crop_volume import read_crop_volume
     from dvr_cli.comparing.tanks import tanks
 
@@ -138,7 +140,7 @@ def _tanks_judge(reference: Shape, options: GeometryOptions) -> Callable[[Shape]
     crop = None if options.crop is None else read_crop_volume(options.crop)
 
     def judge(shape: Shape) -> Evaluation:
-        notes = check_extents(shape, reference) if crop is None and not options.align else ()
+        notes = check_extents(shape, reference) if check and crop is None and not options.align else ()
         found = tanks(
             shape,
             reference,

@@ -14,8 +14,7 @@ from jaxtyping import Float
 from dvr_cli.comparing.alignment import Alignment, align
 from dvr_cli.comparing.crop_volume import CropVolume
 from dvr_cli.comparing.measures import Evaluation, Measure
-from dvr_cli.comparing.metrics import sample_surface
-from dvr_cli.comparing.plain import f_score
+from dvr_cli.comparing.metrics import f_score, sample_surface
 from dvr_cli.comparing.points import check_count, faces_near_box, search_tree, surface_area, voxel_means
 from dvr_cli.comparing.shapes import Shape, check_shape, positions
 from dvr_cli.errors import CompareError
@@ -49,7 +48,8 @@ def tanks(
     at most). CompareError when nothing is left inside the crop volume or nothing can be aligned. Measures: `precision`,
     `recall`, `f`, `accuracy_mean`, `completeness_mean`.
     """
-    check_shape(shape), check_shape(reference)
+    check_shape(shape)
+    check_shape(reference)
     generator = np.random.default_rng(seed)
     found = _aligned(shape, reference, threshold, generator) if alignment else None
     if found is not None:

@@ -1,8 +1,8 @@
 """What all columns of a comparison are measured by: cleaned by the same masks, coloured and judged by the same views.
 
-Cleaning is the field's usual rule (`comparing.culling`): what leaves a mask, widened by some pixels, is cut away. Colours
-come from the photographs that a method was given, by one rule for every mesh, so that images judge shapes and not ways
-of colouring. Both are done to our meshes, too.
+Cleaning is the field's usual rule (`comparing.culling`): what leaves a mask, widened by some pixels, is cut away.
+Colours come from the photographs that a method was given, by one rule for every mesh, so that images judge shapes and
+not ways of colouring. Both are done to our meshes, too.
 """
 
 from collections.abc import Callable, Sequence
