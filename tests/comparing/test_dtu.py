@@ -139,6 +139,12 @@ def test_surroundings_far_from_the_volume_are_not_sampled():
         measure(together(ball(20), table), ball(20))
 
 
+def test_vertices_without_a_face_are_no_surface():
+    bare = ball(20)
+    strewn = Mesh(np.concatenate([bare.vertices, np.random.default_rng(0).normal(size=(50, 3))]), bare.faces)
+    assert measure(strewn, ball(21)) == measure(bare, ball(21))
+
+
 def test_missing_files_are_said():
     notes = measure(ball(20), ball(20)).notes
     assert any("No observation mask and no plane" in note for note in notes)
