@@ -134,7 +134,7 @@ def test_what_no_camera_sees_counts_without_a_scene_only(evaluate, place):
 def test_culling_is_done_and_told(evaluate, place):
     exact = read_mesh(place / "exact.ply")
     centre, size = exact.vertices.mean(axis=0), np.ptp(exact.vertices, axis=0).max()
-    write_mesh(together(exact, ball(0.1 * size, centre + [0, 0, 0.8 * size])), place / "debris.ply")
+    write_mesh(together(exact, ball(0.1 * size, centre + 0.8 * size * np.eye(3)[2])), place / "debris.ply")
     options = ("--reference", "exact.ply", "--protocol", "tanks", "--threshold", 0.02 * size)
     assert measures_of(evaluate("debris.ply", *options), "tanks")["precision"] < 0.99
     result = evaluate("debris.ply", *options, "--scene", "scene", "--masks", "--cull", 3, "--every", 12)
