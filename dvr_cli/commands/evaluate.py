@@ -175,6 +175,8 @@ def _check_usage(geometry: Any, protocol: str | None, reference: Path | None) ->
         value = getattr(geometry, name)
         if value is not None and not 0 < value < float("inf"):
             raise typer.BadParameter(f"--{name.replace('_', '-')} {value:g}: expected a length above 0.")
+    if geometry.protocol == "dtu" and geometry.samples is not None and geometry.sampling != "uniform":
+        raise typer.BadParameter("--samples means nothing to a lattice: add --sampling uniform or leave it out.")
     if protocol is not None and reference is None:
         raise typer.BadParameter(f"--protocol {protocol} says how distances to --reference are taken: pass one.")
     if geometry.protocol == "tanks" and geometry.threshold is None:

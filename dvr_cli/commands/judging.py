@@ -86,6 +86,7 @@ class Result:
 
 def evaluate(judging: Judging, output: Output) -> Result:
     """Measure as asked; DvrError for whatever cannot be measured."""
+    from dvr_cli.comparing.lpips import Lpips
     from dvr_cli.comparing.protocols import geometry_judge
     from dvr_cli.comparing.reference_files import read_shape
     from dvr_cli.comparing.sanity import check_cameras
@@ -98,6 +99,9 @@ def evaluate(judging: Judging, output: Output) -> Result:
         output.note(text)
 
     run = _run_of(judging.mesh)
+    if judging.lpips:
+        # Whether it is installed must not come out after minutes of work.
+        Lpips()
     reference = None if judging.reference is None else read_shape(judging.reference)
     found = _scene_of(judging, run, note)
     cameras = None if found is None else [view.camera for view in found.scene.views]
@@ -143,34 +147,47 @@ def _shape_of_run(run: "RunFolder", note: Callable[[str], None]) -> "Shape":
 
 def _scene_of(judging: Judging, run: "RunFolder | None", note: Callable[[str], None]) -> SceneViews | None:
     """The scene named, or that of the run; None, and a note, when the run's is gone and a reference is there."""
-    from dvr_cli.fitting.scene_description import split_views
-
     described = {} if run is None else run.scene_description
-    used = described.get("views")
+    # Depth is not looked at, so nothing depends on its file.
+    options = {**described.get("options", {}), "depth": None}
     if judging.scene is not None:
         reading = reading_options(
             judging.scene, judging.masks, judging.mask_folder, None, judging.colmap, judging.views
         )
-        given = {key: value for key, value in reading.items() if value is not None}
         # A scene that has moved is read as the run read it, but for what is said anew.
-        scene, fitted, held_out = split_views(
-            judging.scene, {**described.get("options", {}), "depth": None, **given}, None if judging.views else used
-        )
-        return SceneViews(scene, fitted, held_out)
+        options |= {key: value for key, value in reading.items() if value is not None}
+        if judging.views is not None:
+            return _chosen_views(judging.scene, options, described.get("views"))
+        return _all_views(judging.scene, options, described.get("views"))
     if run is None:
         return None
     try:
-        # Depth is not looked at, so nothing depends on its file.
-        scene, fitted, held_out = split_views(
-            Path(described["root"]), {**described.get("options", {}), "depth": None}, used
-        )
+        return _all_views(Path(described["root"]), options, described.get("views"))
     except DvrError as error:
         if judging.reference is None:
             raise
         reason = str(error).splitlines()[0]
         note(f"The run's scene cannot be read, so all of the surface counts and no photograph does. {reason}")
         return None
-    return SceneViews(scene, fitted, held_out)
+
+
+def _all_views(root: Path, options: dict[str, Any], used: Sequence[str] | None) -> SceneViews:
+    from dvr_cli.fitting.scene_description import split_views
+
+    return SceneViews(*split_views(root, options, used))
+
+
+def _chosen_views(root: Path, options: dict[str, Any], used: Sequence[str] | None) -> SceneViews:
+    """Views that the command line has chosen; held out are those that the run does not name among its own.
+
+    Counting every N-th among them, as the run did among all, would call other views held out.
+    """
+    from dvr_cli.fitting.scene_description import split_views
+
+    scene, every, _ = split_views(root, {**options, "hold_out": None})
+    names = [view.name for view in scene.views]
+    fitted = every if used is None else tuple(index for index in every if names[index] in used)
+    return SceneViews(scene, fitted, tuple(index for index in every if index not in fitted))
 
 
 def _loaded(found: SceneViews, judging: Judging, output: Output) -> "list[LoadedView]":

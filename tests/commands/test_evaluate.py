@@ -207,6 +207,14 @@ def test_run_whose_scene_is_gone(evaluate, place):
     assert "silhouettes" in {evaluation["protocol"] for evaluation in again["evaluations"]}
 
 
+def test_chosen_views_are_held_out_only_if_the_run_never_saw_them(evaluate):
+    """Views 2 to 8: of these the run held out 4 and 8, and not every fourth of seven."""
+    result = evaluate("run", "--scene", "scene", "--views", "2-8", "--every", 1)
+    views = {e["settings"]["view_set"]: e["settings"]["views"] for e in result["evaluations"]}
+    assert views["held out"] == ["004.png", "008.png"]
+    assert views["fitted"] == ["002.png", "003.png", "005.png", "006.png", "007.png"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "phrase"),
     [
@@ -217,6 +225,7 @@ def test_run_whose_scene_is_gone(evaluate, place):
         (["exact.ply", "--reference", "exact.ply", "--protocol", "tanks"], "needs --threshold"),
         (["exact.ply", "--reference", "exact.ply", "--protocol", "tanks", "--threshold", "0"], "above 0"),
         (["exact.ply", "--reference", "exact.ply", "--protocol", "dtu", "--thin", "nan"], "above 0"),
+        (["exact.ply", "--reference", "exact.ply", "--protocol", "dtu", "--samples", "500"], "--sampling uniform"),
         (["exact.ply", "--reference", "exact.ply", "--thresholds", "1,x"], "no thresholds"),
         (["exact.ply", "--reference", "exact.ply", "--thresholds", "0"], "no thresholds"),
         (["exact.ply", "--reference", "exact.ply", "--masks"], "pass --scene"),
