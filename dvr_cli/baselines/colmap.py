@@ -18,6 +18,7 @@ from dvr_cli.baselines.normals import directions_to_cameras, normals_towards
 from dvr_cli.baselines.poisson import FEWEST_POINTS
 from dvr_cli.baselines.quiet import silent_libraries
 from dvr_cli.errors import CompareError
+from dvr_cli.scenes.cameras import apply
 from dvr_cli.scenes.views import LoadedView
 from dvr_cli.surfaces.cloud import PointCloud
 from dvr_cli.surfaces.cloud_files import read_ply_cloud
@@ -43,52 +44,65 @@ class Triangulated:
     """A sentence that says what cloud it is."""
 
 
-def fused_cloud(scene_root: Path, given: Path | None = None) -> tuple[PointCloud, str] | None:
+def fused_cloud(
+    scene_root: Path,
+    given: Path | None = None,
+    views: Sequence[LoadedView] = (),
+    unit_from_world: Float[np.ndarray, "4 4"] | None = None,
+) -> tuple[PointCloud, str] | None:
     """The cloud that COLMAP's stereo_fusion wrote, and a sentence that says which; None when there is none.
 
-    `given` names the file, which must exist then; else it is looked for in the scene's dense/0 and dense. Raises
-    CompareError for a file that cannot be used.
+    `given` names the file, which must exist then; else it is looked for in the scene's dense/0 and dense. Points that
+    `of_object` leaves out are left out. Raises CompareError for a file that cannot be used.
     """
     found = given or next((scene_root / name for name in FUSED_FILES if (scene_root / name).is_file()), None)
     if found is None:
         return None
-    cloud = read_ply_cloud(found)
-    if len(cloud.points) < FEWEST_POINTS:
+    whole = read_ply_cloud(found)
+    if len(whole.points) < FEWEST_POINTS:
         raise CompareError(
-            f"{found} holds {len(cloud.points)} points: at least {FEWEST_POINTS} are needed for a surface.\n"
+            f"{found} holds {len(whole.points)} points: at least {FEWEST_POINTS} are needed for a surface.\n"
             "Fuse COLMAP's depth maps again, or give another cloud with --cloud."
         )
-    name = f"COLMAP's fused cloud {found.relative_to(scene_root).as_posix()}" if given is None else f"{found.name}"
-    without = "" if cloud.normals is not None else ", without normals: those were estimated"
-    return cloud, f"{name}, {_counted(len(cloud.points))}{without}."
+    kept = of_object(whole.points, views, unit_from_world)
+    name = f"COLMAP's fused cloud {found.relative_to(scene_root).as_posix()}" if given is None else found.name
+    rest = "" if kept.all() else f", of which {_counted(int(kept.sum()))} belong to the object"
+    without = "" if whole.normals is not None else ", without normals: those were estimated"
+    return _part(whole, kept), f"{name}, {_counted(len(whole.points))}{rest}{without}."
 
 
-def within_masks(
-    cloud: PointCloud, views: Sequence[LoadedView], radius: int = MASK_DILATION
-) -> tuple[PointCloud, Bool[np.ndarray, "p"]]:
-    """The points that no view with a mask puts outside of it, and which those are.
+def of_object(
+    points: Float[np.ndarray, "p 3"],
+    views: Sequence[LoadedView],
+    unit_from_world: Float[np.ndarray, "4 4"] | None = None,
+    radius: int = MASK_DILATION,
+) -> Bool[np.ndarray, "p"]:
+    """Which points no mask puts outside of the object, nor the region of interest (the unit ball) where it is given.
 
     Masks are dilated by a disk of `radius` pixels; a point outside of a picture or behind the camera is not judged by
     it. Raises CompareError when fewer than 20 points are left.
     """
     from scipy.ndimage import distance_transform_edt
 
-    kept = np.ones(len(cloud.points), dtype=bool)
+    kept = np.ones(len(points), dtype=bool)
+    if unit_from_world is not None:
+        kept &= np.linalg.norm(apply(unit_from_world, points), axis=1) <= 1
     for view in views:
         if view.mask is None:
             continue
         near = distance_transform_edt(~view.mask) <= radius if view.mask.any() else view.mask
-        pixels, depth = view.camera.project(cloud.points)
+        pixels, depth = view.camera.project(points)
         with np.errstate(invalid="ignore"):
             seen = (depth > 0) & (pixels >= 0).all(axis=1) & (pixels < np.array(near.shape[::-1])).all(axis=1)
         columns, rows = np.where(seen[:, None], pixels, 0).astype(np.int64).T
         kept &= ~seen | near[rows, columns]
     if kept.sum() < FEWEST_POINTS:
         raise CompareError(
-            f"{int(kept.sum())} of {len(kept)} points lie within the masks dilated by {radius} pixels: the cloud does "
-            "not belong to these cameras, or is in another frame.\nGive a cloud in the world of the cameras."
+            f"{int(kept.sum())} of {len(kept)} points lie on the object (masks dilated by {radius} pixels, region of "
+            "interest): the cloud does not belong to these cameras, or is in another frame.\n"
+            "Give a cloud in the world of the cameras, or look at the masks with dvr inspect SCENE --masks."
         )
-    return _part(cloud, kept), kept
+    return kept
 
 
 def triangulate(
@@ -97,12 +111,14 @@ def triangulate(
     threads: int | None = None,
     seed: int = 0,
     report: Callable[[int, int], None] | None = None,
+    unit_from_world: Float[np.ndarray, "4 4"] | None = None,
 ) -> Triangulated:
     """Points seen by two or more views, from SIFT features, with the cameras as they are.
 
     Photographs, masks and COLMAP's database are written to `work_folder`, which is made. Where a view has a mask only
-    features inside it count. `report(done, total)` is called between the steps, in hundredths. Raises CompareError,
-    with advice, when there are fewer than two views or too few points.
+    features inside it count, and points that `of_object` leaves out are left out. `report(done, total)` is called
+    between the steps, in hundredths. The same seed gives the same points with any number of threads (None: all cores).
+    Raises CompareError, with advice, when there are fewer than two views or too few points.
     """
     import pycolmap
 
@@ -124,6 +140,8 @@ def triangulate(
             "The photographs show too little texture, or too few overlap. If they do overlap, check the cameras "
             "with dvr inspect, or work at a larger --image-size."
         )
+    on_object = of_object(np.stack([point.xyz for point in points]), views, unit_from_world)
+    points = [point for point, kept in zip(points, on_object, strict=True) if kept]
     return _triangulated(points, matched.view_of_image, views)
 
 

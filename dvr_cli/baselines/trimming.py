@@ -1,7 +1,7 @@
 """Cutting a mesh where a value at its vertices falls below a threshold, as Kazhdan's SurfaceTrimmer does.
 
 Three steps: the values are smoothed over the mesh, every face that the threshold crosses is split along it, and islands
-that are too small are given to the side that surrounds them.
+that are too small are given to the side that surrounds them. (Pieces of one side, connected through shared vertices.)
 """
 
 import numpy as np
@@ -26,10 +26,14 @@ def trim_by_density(mesh: Mesh, density: Float[np.ndarray, "v"], threshold: floa
     if not len(split.faces):
         return split
     areas = face_areas(split)
-    changed = _islands(split, kept, areas) | _islands(split, ~kept, areas)
-    kept = kept ^ changed
-    # An island must not come back when there is nothing around it.
-    return keep_faces(split, kept)
+    specks, holes = _islands(split, kept, areas), _islands(split, ~kept, areas)
+    # A small piece of its own that is too sparse is no hole in anything: it goes, where SurfaceTrimmer would keep it.
+    beside_kept = np.zeros(len(split.vertices), dtype=bool)
+    beside_kept[split.faces[kept & ~specks]] = True
+    pieces = face_components(Mesh(split.vertices, split.faces[holes]))[1]
+    touching = np.bincount(pieces, weights=beside_kept[split.faces[holes]].any(axis=1)) > 0
+    holes[holes] = touching[pieces]
+    return keep_faces(split, (kept & ~specks) | holes)
 
 
 def smoothed(faces: Int[np.ndarray, "f 3"], values: Float[np.ndarray, "v"]) -> Float[np.ndarray, "v"]:

@@ -187,3 +187,15 @@ def test_says_nothing(capfd):
     surface = screened_poisson(PointCloud(flat, np.tile([[0.0, 0.0, 1.0]], (25, 1))), depth=5)
     assert isinstance(surface, PoissonSurface)
     assert capfd.readouterr() == ("", "")
+
+
+def test_sparse_specks_go(whole):
+    # A piece of its own is no hole in the surface, however small.
+    mesh, count = whole.mesh, len(whole.mesh.vertices)
+    speck = Mesh(
+        np.concatenate([mesh.vertices, CENTRE + np.eye(3)]),
+        np.concatenate([mesh.faces, count + np.array([[0, 1, 2]])]),
+    )
+    density = np.concatenate([whole.density, np.zeros(3)])
+    assert len(trim_by_density(speck, density, 2.0).faces) == len(mesh.faces)
+    assert len(trim_by_density(speck, density, 10.0).faces) == 0
