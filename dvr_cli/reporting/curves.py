@@ -1,6 +1,5 @@
 """Which curves a report draws: two measures of one protocol against each other, one line per family with trims."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,6 +8,9 @@ from dvr_cli.reporting.measured import MeasuredProtocol, MeasuredRow
 
 _PAIRS = (("completeness", "accuracy"), ("recall", "precision"), ("covered", "ncc"), ("covered", "psnr"))
 """Prefixes of (x, y)."""
+
+_USUAL_THRESHOLD = "_at_0.5_percent"
+"""Ending of the names of measures at the threshold that is shown when there are several."""
 
 _WITH_REFERENCE = 2
 """The first so many pairs need a reference; the others are drawn where no such curve can be."""
@@ -71,12 +73,17 @@ def _curves_with(
 
 
 def _pair_of_rows(protocol: MeasuredProtocol, x_prefix: str, y_prefix: str) -> tuple[MeasuredRow, MeasuredRow] | None:
-    """The first measure with the prefix of x for which there is one of y with the same ending, e.g. `_mean`."""
+    """A measure with the prefix of x for which there is one of y with the same ending, e.g. `_mean`.
+
+    Of several, the first, or the one at the usual threshold.
+    """
     by_name = {row.name: row for row in protocol.rows}
-    for name, x in by_name.items():
-        if re.match(x_prefix, name) and (y := by_name.get(y_prefix + name.removeprefix(x_prefix))):
-            return x, y
-    return None
+    endings = [name.removeprefix(x_prefix) for name in by_name if name.startswith(x_prefix)]
+    common = [ending for ending in endings if y_prefix + ending in by_name]
+    if not common:
+        return None
+    ending = _USUAL_THRESHOLD if _USUAL_THRESHOLD in common else common[0]
+    return by_name[x_prefix + ending], by_name[y_prefix + ending]
 
 
 def _lines(columns: Sequence[Column], x: MeasuredRow, y: MeasuredRow) -> tuple[CurveLine, ...]:

@@ -97,12 +97,11 @@ def scales_of(pictures: Pictures, reference: Mesh | PointCloud | None) -> list[S
 def scale_of(kind: str, text: str, limit: float, reference: Mesh | PointCloud | None) -> Scale:
     """A legend from 0 to `limit`, in world units and per cent of the reference's diagonal where there is one."""
     colours = ", ".join("#" + "".join(f"{value:02x}" for value in colour) for colour in error_scale()[::15].tolist())
-    ending = ""
     if reference is not None:
         diagonal = diagonal_of(reference.vertices if isinstance(reference, Mesh) else reference.points)
-        share = f", {100 * limit / diagonal:.2g} % of the diagonal" if diagonal > 0 else ""
-        ending = f" world units{share}"
-    return Scale(kind, text, colours, f"{limit / 2:.4g}", f"{limit:.4g}{ending}")
+        share = f"; the end is {100 * limit / diagonal:.2g} % of the reference's diagonal" if diagonal > 0 else ""
+        text += f", world units{share}"
+    return Scale(kind, text, colours, f"{limit / 2:.4g}", f"{limit:.4g}")
 
 
 def _figure(drawn: PictureSet, comparison: Comparison, families: Sequence[str], further: set[int]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from dvr_cli.reporting.definitions import measure_definition, protocol_titles
 _KEY_MEASURES = {
     "dtu": ("accuracy", "completeness", "overall"),
     "tanks": ("precision", "recall", "f_score|f1|f"),
-    "plain": ("accuracy", "completeness", "chamfer_percent|chamfer", "f_score|f1|f"),
+    "plain": ("accuracy", "completeness", "chamfer_percent|chamfer", "f_at_0.5_percent|f_score|f1|f"),
     "images": ("psnr", "ssim"),
     "silhouettes": ("iou",),
     "rephotography": ("ncc", "covered"),

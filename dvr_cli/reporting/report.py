@@ -30,6 +30,8 @@ PICTURE_SIZE = 420
 _MANY_MESHES = 12
 """From here on pictures are smaller, so that the page stays below 15 MB."""
 
+_ADVICE = "Free some space, or name another folder with --out."
+
 ReportProgress = Callable[[str], None]
 
 
@@ -54,13 +56,15 @@ def write_report(
     same name, or when the files cannot be written.
     """
     _check(comparison)
+    # Before the work, so that a folder that cannot be made costs nothing.
+    with disk_errors(folder, CompareError, _ADVICE):
+        folder.mkdir(parents=True, exist_ok=True)
     report = report_of(comparison, title, command_line, seed, created)
     if comparison.reference is None and photograph_errors is None:
         photograph_errors = _rephotography_errors(comparison)
     frames = _frames(comparison, picture_views, picture_size)
     page = _page(comparison, report, frames, photograph_errors, progress)
-    with disk_errors(folder, CompareError, "Free some space, or name another folder with --out."):
-        folder.mkdir(parents=True, exist_ok=True)
+    with disk_errors(folder, CompareError, _ADVICE):
         write_text(folder / "report.json", report.model_dump_json(indent=1))
         write_text(folder / "report.html", page)
     return folder / "report.html"
@@ -102,7 +106,7 @@ def _page(
         "protocols": [protocol_section(protocol, heads) for protocol in protocols],
         "mesh_table": _mesh_table(report, heads),
         "scene_facts": _scene_facts(report),
-        "settings": flattened(report.settings) + ([] if report.seed is None else [("seed", str(report.seed))]),
+        "settings": _settings(report),
         "made": [
             {"name": column.name, "settings": flattened(column.settings)}
             for column in report.columns
@@ -191,7 +195,10 @@ def _curve(curve: Any, families: list[str], number: int) -> dict[str, Any]:
     from markupsafe import Markup
 
     # The drawing escapes names itself.
-    return {"svg": Markup(draw_curve(curve, families, f"curve-{number}")), "title": curve.title}
+    return {
+        "svg": Markup(draw_curve(curve, families, f"curve-{number}")),
+        "title": f"{curve.y.heading} against {curve.x.heading}",
+    }
 
 
 def _scene_line(report: Report) -> str:
@@ -220,6 +227,15 @@ def _scene_facts(report: Report) -> list[tuple[str, str]]:
         facts.append(("reference", f"{reference.kind}, {reference.points:,} points{faces}".replace(",", "\u202f")))
         facts.append(("diagonal of the reference", f"{reference.diagonal:.6g} world units"))
     return facts
+
+
+def _settings(report: Report) -> list[tuple[str, str]]:
+    """The configuration; what was left unset in one line."""
+    unset = [name for name, value in report.settings.items() if value is None]
+    pairs = flattened({name: value for name, value in report.settings.items() if name not in unset})
+    if report.seed is not None and "seed" not in report.settings:
+        pairs.append(("seed", str(report.seed)))
+    return [*pairs, ("not set", ", ".join(unset))] if unset else pairs
 
 
 def _megabytes(pictures: Pictures, viewer: dict[str, Any] | None) -> str:

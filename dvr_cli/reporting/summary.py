@@ -26,7 +26,7 @@ def summary_sentences(names: Sequence[str], protocols: Sequence[MeasuredProtocol
 
 def _named(row: MeasuredRow, protocol: MeasuredProtocol, protocols: Sequence[MeasuredProtocol]) -> str:
     """The measure with its best value; with the protocol's title where the name alone is not unique."""
-    same = sum(other.heading == row.heading for group in protocols for other in group.rows)
+    same = sum(any(other.heading == row.heading for other in group.rows) for group in protocols)
     value = row.text(row.best[0]) + (f" {row.unit}" if row.unit else "")
     where = f", {protocol.title}" if same > 1 else ""
     return f"{row.heading} ({value}{where})"

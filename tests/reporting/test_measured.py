@@ -140,6 +140,13 @@ def test_photographs_stand_in_without_a_reference():
     assert curves_of([column("a", "a", [])], ()) == []
 
 
+def test_of_several_thresholds_the_usual_one_is_drawn():
+    names = [f"{name}_at_{threshold}_percent" for threshold in ("0.25", "0.5", "1") for name in ("precision", "recall")]
+    held = Evaluation("plain", {}, tuple(Measure(name, 0.5, "", "higher") for name in names))
+    curve = curves_of([column("a", "a", [held])], side_by_side([[held]]))[0]
+    assert (curve.x.name, curve.y.name) == ("recall_at_0.5_percent", "precision_at_0.5_percent")
+
+
 def test_best_trim_stands_for_its_family():
     columns = trimmed_columns()
     assert further_trims(columns, side_by_side([one.evaluations for one in columns])) == {0, 1}
