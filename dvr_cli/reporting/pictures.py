@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from dvr_cli.comparing.comparison import Comparison
-from dvr_cli.reporting.distances import distance_to
+from dvr_cli.reporting.distances import Distance, distance_to
 from dvr_cli.reporting.encoding import picture_uri
 from dvr_cli.reporting.error_colours import error_colours, limit_of
 from dvr_cli.reporting.framing import Frame
@@ -101,13 +101,9 @@ def draw_pictures(
             drawn.append((index, number, _draw(mesh, caster, frame.camera)))
             if index < 0:
                 continue
-            if to_reference is not None:
-                surface = cast(mesh, frame.camera, caster)
-                errors.images[index, number] = _at_hits(
-                    surface, surface.interpolated(mesh, mesh.vertices), to_reference
-                )
-            elif in_photograph is not None:
-                errors.images[index, number] = frame.cut(in_photograph(frame.view))
+            error = _error(mesh, caster, frame, to_reference, in_photograph)
+            if error is not None:
+                errors.images[index, number] = error
             if number in seen_reference:
                 missing.images[index, number] = _at_hits(*seen_reference[number], caster.distance)
     error_uris, error_limit = errors.encoded()
@@ -118,6 +114,20 @@ def draw_pictures(
         sets.append(PictureSet(index, number, uris | {kind: uri for kind, uri in more.items() if uri}))
     photographs = tuple(_photograph(comparison, frame) for frame in frames)
     return Pictures(tuple(frames), photographs, tuple(sets), error_limit, missing_limit)
+
+
+def _error(
+    mesh: Mesh,
+    caster: RayCaster,
+    frame: Frame,
+    to_reference: Distance | None,
+    in_photograph: Callable[[int], Float[np.ndarray, "h w"]] | None,
+) -> Float[np.ndarray, "h w"] | None:
+    """The mesh's error in a frame, by the reference if there is one; None without anything to compare with."""
+    if to_reference is not None:
+        surface = cast(mesh, frame.camera, caster)
+        return _at_hits(surface, surface.interpolated(mesh, mesh.vertices), to_reference)
+    return None if in_photograph is None else frame.cut(in_photograph(frame.view))
 
 
 def _draw(mesh: Mesh, caster: RayCaster, camera: Camera) -> dict[str, str]:
@@ -152,7 +162,7 @@ def _points_of_reference(
 def _at_hits(
     surface: SurfaceImage,
     points: Float[np.ndarray, "h w 3"],
-    distance: Callable[[Float[np.ndarray, "p 3"]], Float[np.ndarray, "p"]],
+    distance: Distance,
 ) -> Float[np.ndarray, "h w"]:
     """Distances of the points that are seen; NaN elsewhere."""
     values = np.full(surface.hit.shape, np.nan)
