@@ -18,6 +18,8 @@ from dvr_cli.reporting.distances import Distance
 from dvr_cli.reporting.encoding import packed
 from dvr_cli.surfaces.mesh import Mesh
 
+_ATTEMPTS = 4
+
 
 @dataclass(frozen=True)
 class Ball:
@@ -105,8 +107,12 @@ def _simplified(
         ).simplify_quadric_decimation(target_faces)
         points, triangles = np.asarray(shape.vertices), np.asarray(shape.triangles)
     else:
-        share = 1 - target_faces / len(faces)
-        points, triangles = simplify(vertices.astype(np.float32), faces.astype(np.int32), target_reduction=share)
+        points, triangles = vertices.astype(np.float32), faces.astype(np.int32)
+        # It gives up early on large meshes; once more from where it stopped gets there.
+        for _ in range(_ATTEMPTS):
+            if len(triangles) <= 1.05 * target_faces:
+                break
+            points, triangles = simplify(points, triangles, target_reduction=1 - target_faces / len(triangles))
     return points.astype(np.float64), triangles.astype(np.int64)
 
 
