@@ -159,7 +159,7 @@ def _conclude(comparison: "Comparison", folder: Path, output: Output) -> None:
     from dvr_cli.comparing.table import comparison_table
     from dvr_cli.reporting.report import write_report
 
-    page = write_report(comparison, folder, command_line=shlex.join(["dvr", *sys.argv[1:]]))
+    page = write_report(comparison, folder, command_line=shlex.join(["dvr", *sys.argv[1:]]), progress=output.note)
     text = comparison_table(comparison)
     for name, reason in comparison.missing:
         text += f"\n{name}: {reason.splitlines()[0]}"

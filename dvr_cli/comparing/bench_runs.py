@@ -185,7 +185,7 @@ def _dvr(arguments: list[str], quiet: bool) -> subprocess.CompletedProcess[str]:
     with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.PIPE, text=True, start_new_session=True)
         assert process.stderr is not None
-        with _handing_on_signals(process):
+        with process, _handing_on_signals(process):
             for line in process.stderr:
                 said.append(line)
                 print(line, end="", file=sys.stderr, flush=True)

@@ -185,19 +185,20 @@ class _Workshop:
 
 def make_colmap(task: Task, folder: Path) -> tuple[tuple[MadeMesh, ...], dict[str, Any]]:
     """Screened Poisson on COLMAP's fused cloud, or else on points triangulated here, with Delaunay beside it."""
-    from dvr_cli.baselines.colmap import delaunay_mesh, fused_cloud, triangulate, within_masks
+    from dvr_cli.baselines.colmap import delaunay_mesh, fused_cloud, triangulate
 
     shop = _Workshop("colmap", task, folder)
-    found = fused_cloud(Path(task.root), None if task.cloud is None else Path(task.cloud))
+    bounds = shop.scene.unit_from_world
+    given = None if task.cloud is None else Path(task.cloud)
+    found = fused_cloud(Path(task.root), given, shop.views, bounds)
     if found is not None:
         cloud, description = found
         note = f"Cloud: {description} The time that it took is not known and not counted."
-        shop.keep_poisson(within_masks(cloud, shop.views)[0], [note])
+        shop.keep_poisson(cloud, [note])
         return shop.done({"cloud": description})
     shop.say("no fused cloud in the scene; triangulating with the known cameras")
-    triangulated = triangulate(
-        shop.views, folder / "work", threads=task.threads, seed=task.seed, report=shop.progress("triangulating")
-    )
+    report = shop.progress("triangulating")
+    triangulated = triangulate(shop.views, folder / "work", task.threads, task.seed, report, bounds)
     note = f"Cloud: {triangulated.description}"
     shop.keep_poisson(triangulated.cloud, [note])
     shop.keep("colmap, Delaunay", None, partial(delaunay_mesh, triangulated), [note])
