@@ -14,7 +14,12 @@ from jaxtyping import Bool, Float, Int
 
 from dvr_cli.baselines.delaunay import carve
 from dvr_cli.baselines.matching import match_views
-from dvr_cli.baselines.normals import directions_to_cameras, normals_towards
+from dvr_cli.baselines.normals import (
+    directions_to_cameras,
+    directions_to_nearest,
+    normals_towards,
+    outward_normals,
+)
 from dvr_cli.baselines.poisson import FEWEST_POINTS
 from dvr_cli.baselines.quiet import silent_libraries
 from dvr_cli.errors import CompareError
@@ -53,7 +58,8 @@ def fused_cloud(
     """The cloud that COLMAP's stereo_fusion wrote, and a sentence that says which; None when there is none.
 
     `given` names the file, which must exist then; else it is looked for in the scene's dense/0 and dense. Points that
-    `of_object` leaves out are left out. Raises CompareError for a file that cannot be used.
+    `of_object` leaves out are left out. Where the file has no normals and there are views, normals are estimated and
+    turned to the cameras. Raises CompareError for a file that cannot be used.
     """
     found = given or next((scene_root / name for name in FUSED_FILES if (scene_root / name).is_file()), None)
     if found is None:
@@ -68,7 +74,11 @@ def fused_cloud(
     name = f"COLMAP's fused cloud {found.relative_to(scene_root).as_posix()}" if given is None else found.name
     rest = "" if kept.all() else f", of which {_counted(int(kept.sum()))} belong to the object"
     without = "" if whole.normals is not None else ", without normals: those were estimated"
-    return _part(whole, kept), f"{name}, {_counted(len(whole.points))}{rest}{without}."
+    cloud = _part(whole, kept)
+    if cloud.normals is None and views:
+        towards = directions_to_nearest(cloud.points, np.stack([view.camera.centre for view in views]))
+        cloud = PointCloud(cloud.points, outward_normals(cloud.points, towards), cloud.colors)
+    return cloud, f"{name}, {_counted(len(whole.points))}{rest}{without}."
 
 
 def of_object(

@@ -6,16 +6,20 @@ Neighbours are the nearest points by count, so that the scale of the cloud does 
 import numpy as np
 from jaxtyping import Float, Int
 
-from dvr_cli.surfaces.cloud import PointCloud
-
 NEIGHBOURS = 16
 
 
-def outward_normals(points: Float[np.ndarray, "p 3"], neighbours: int = NEIGHBOURS) -> Float[np.ndarray, "p 3"]:
-    """Unit normals turned consistently along the surface, and outwards: on the whole away from the middle.
+def outward_normals(
+    points: Float[np.ndarray, "p 3"],
+    towards: Float[np.ndarray, "p 3"] | None = None,
+    neighbours: int = NEIGHBOURS,
+) -> Float[np.ndarray, "p 3"]:
+    """Unit normals turned consistently along the surface, and each connected piece as a whole to the outside.
 
     The sides spread over the minimum spanning tree of the neighbours' graph, flat neighbours first (Hoppe et al. 1992,
-    section 3.3). Which side is out is a guess for shapes that are not roughly round; `normals_towards` does not guess.
+    section 3.3). Out is where most of the directions `towards` point; without them it is away from the middle of the
+    cloud, a guess for shapes that are not roughly round. Where cameras are known for every point, `normals_towards`
+    does not guess.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import breadth_first_order, connected_components, minimum_spanning_tree
@@ -36,7 +40,8 @@ def outward_normals(points: Float[np.ndarray, "p 3"], neighbours: int = NEIGHBOU
         root = int(np.argmax(piece == index))
         order, parent = breadth_first_order(tree, root, directed=False)
         normals[order] *= _signs_from_root(normals, order, parent)[:, None]
-        if np.einsum("pi,pi->", normals[order], centred[order]) < 0:
+        out = centred if towards is None else towards
+        if np.einsum("pi,pi->", normals[order], out[order]) < 0:
             normals[order] *= -1
     return normals
 
@@ -61,9 +66,15 @@ def directions_to_cameras(
     return total / np.maximum(np.bincount(point, minlength=len(points)), 1)[:, None]
 
 
-def with_normals(cloud: PointCloud, normals: Float[np.ndarray, "p 3"]) -> PointCloud:
-    """The same cloud with other normals."""
-    return PointCloud(cloud.points, normals, cloud.colors)
+def directions_to_nearest(
+    points: Float[np.ndarray, "p 3"], centres: Float[np.ndarray, "v 3"], count: int = 3
+) -> Float[np.ndarray, "p 3"]:
+    """Mean of the unit vectors to the nearest cameras: about the side that a point is seen from, if nothing tells."""
+    from scipy.spatial import cKDTree
+
+    nearest = cKDTree(centres).query(points, list(range(1, min(count, len(centres)) + 1)))[1]
+    way = centres[nearest] - points[:, None]
+    return (way / np.maximum(np.linalg.norm(way, axis=-1, keepdims=True), 1e-300)).mean(axis=1)
 
 
 def _signs_from_root(

@@ -187,6 +187,7 @@ def test_only_the_object_of_a_fused_cloud_is_kept(scene, tmp_path):
     write_ply_cloud(PointCloud(world), tmp_path / "fused.ply")
     found, description = fused_cloud(tmp_path, tmp_path / "fused.ply", views, described.unit_from_world)
     assert len(found.points) >= 300
+    assert found.normals is not None
     assert (of_object(world, views, radius=2)[:300]).all()
     assert not of_object(world, views, described.unit_from_world, radius=2)[300:].any()
     assert "700 points, of which" in description

@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from dvr_cli.baselines.normals import directions_to_cameras, normals_towards, outward_normals
+from dvr_cli.baselines.normals import (
+    directions_to_cameras,
+    directions_to_nearest,
+    normals_towards,
+    outward_normals,
+)
 from dvr_cli.baselines.poisson import PoissonSurface, screened_poisson
 from dvr_cli.baselines.trimming import smoothed, split_at, trim_by_density
 from dvr_cli.errors import CompareError
@@ -135,6 +140,16 @@ def test_normals_are_found_where_there_are_none():
     cloud = sphere_cloud(with_hole=True)
     found = outward_normals(cloud.points)
     assert np.einsum("pi,pi->p", found, cloud.normals).min() > 0.95
+
+
+def test_cameras_decide_which_side_is_out():
+    # A bowl seen from within: away from the middle would be wrong.
+    normals = -unit_sphere()
+    bowl = normals[:, 2] > 0.2
+    points, normals = CENTRE + RADIUS * -normals[bowl], normals[bowl]
+    cameras = CENTRE + np.array([[0.0, 0, 100], [30, 0, 90], [0, -30, 90]])
+    found = outward_normals(points, directions_to_nearest(points, cameras))
+    assert np.einsum("pi,pi->p", found, normals).min() > 0.95
 
 
 def test_normals_turn_to_the_cameras():
