@@ -7,7 +7,6 @@ docs/mvs_baseline.md explains the method and what was measured.
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
 from dvr_cli.baselines.mvs_depth import plane_maps, region_of
@@ -37,10 +36,10 @@ def dense_cloud(
 ) -> PointCloud:
     """Points on the surface with outward unit normals and colours, in the world.
 
-    `unit_from_world` takes the region of interest into the unit ball; nothing outside of it is looked for. Views without
-    masks are used whole. `report(done, total)` is called after each pass over the pixels. The result does not depend on
-    `threads` (None: all cores). Raises CompareError for fewer than three views and when no depth is confirmed,
-    SceneError when masks leave no room for an object, DeviceError for a device that is not there.
+    `unit_from_world` takes the region of interest into the unit ball; nothing outside of it is looked for. Views
+    without masks are used whole. `report(done, total)` is called after each pass over the pixels. The result does not
+    depend on `threads` (None: all cores). Raises CompareError for fewer than three views and when no depth is
+    confirmed, SceneError when masks leave no room for an object, DeviceError for a device that is not there.
     """
     if len(views) < FEWEST_VIEWS:
         raise CompareError(

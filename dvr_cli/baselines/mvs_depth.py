@@ -6,6 +6,7 @@ Maps lie flat behind each other like the photographs of a `ViewArrays`; a pixel 
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,8 +17,8 @@ from dvr_cli.baselines.mvs_settings import MvsLevel, MvsSettings
 from dvr_cli.fitting.initial import mask_pixels, signed_distance
 from dvr_cli.fitting.working_cube import WorkingCube, cube_hull, in_cube, working_cube
 from dvr_cli.kernels import patchmatch
-from dvr_cli.kernels.launch import as_warp
-from dvr_cli.kernels.planes import NO_PLANE, Matching
+from dvr_cli.kernels.matching import Comparing, matching_of
+from dvr_cli.kernels.planes import NO_PLANE
 from dvr_cli.kernels.views import ViewArrays, divisor_for, stack_views
 from dvr_cli.scenes.views import LoadedView
 
@@ -53,8 +54,8 @@ class PlaneMaps:
     """Mean loss of the best sources, `NO_PLANE` where there is no plane."""
     weights: Float[Tensor, "pixels"]
     """Curvature of the losses with respect to inverse depth."""
-    matching: Matching
-    """The same photographs for kernels."""
+    matching: Any
+    """The same photographs for kernels: a `kernels.matching.Matching`."""
     witnesses: Int[Tensor, "v m"]
     """Views that may confirm each view's depths, -1 for none."""
 
@@ -131,43 +132,15 @@ def plane_maps(
     return maps
 
 
-def matching_of(stack: ViewArrays, sources: Int[Tensor, "v m"], hull: Float[Tensor, "n n n"], settings: MvsSettings,
-                level: MvsLevel) -> Matching:  # fmt: skip
-    """What the kernels read."""
-    turns, shifts = pair_matrices(stack, sources)
-    m = Matching()
-    m.gray = as_warp(stack.gray)
-    m.own = as_warp(torch.where(stack.masks > 0, stack.gray, -1.0))
-    for name in ("starts", "heights", "widths", "intrinsics", "inverse_intrinsics", "rotations", "centres"):
-        setattr(m, name, as_warp(getattr(stack, name)))
-    m.sources, m.turns, m.shifts = as_warp(sources.reshape(-1)), as_warp(turns), as_warp(shifts)
-    m.sources_per_view = sources.shape[1]
-    m.hull, m.hull_size = as_warp(hull.reshape(-1)), hull.shape[0]
-    m.hull_margin = settings.hull_margin * 2 / (hull.shape[0] - 1)
-    m.radius, m.stride, m.keep, m.noise = level.radius, level.stride, settings.keep, settings.noise
-    return m
-
-
-def pair_matrices(
-    stack: ViewArrays, sources: Int[Tensor, "v m"]
-) -> tuple[Float[Tensor, "pairs 3 3"], Float[Tensor, "pairs 3"]]:
-    """A and b of `kernels.planes` for every view and each of its sources, formed in double precision."""
-    index = sources.clamp(min=0).reshape(-1).long()
-    views = torch.arange(stack.count, device=index.device).repeat_interleave(sources.shape[1])
-    forward = stack.intrinsics.double() @ stack.rotations.double()
-    back = stack.rotations.double().transpose(1, 2) @ torch.linalg.inv(stack.intrinsics.double())
-    between = stack.centres[views].double() - stack.centres[index].double()
-    turns = forward[index] @ back[views]
-    return turns.float().contiguous(), torch.einsum("pij,pj->pi", forward[index], between).float().contiguous()
-
-
 def _begun(
     stack: ViewArrays, region: Region, settings: MvsSettings, level: MvsLevel, coarse: PlaneMaps | None
 ) -> PlaneMaps:
     """Maps at the scale of `stack` with a plane for every object pixel: swept, or those of half the size."""
     witnesses = source_views(stack, region.hull, max(settings.witnesses, settings.sources))
     sources = witnesses[:, : settings.sources].contiguous()
-    matching = matching_of(stack, sources, region.hull, settings, level)
+    margin = settings.hull_margin * 2 / (settings.hull_voxels - 1)
+    comparing = Comparing(level.radius, level.stride, settings.keep, settings.noise, margin)
+    matching = matching_of(stack, sources, region.hull, comparing)
     planes = torch.zeros(len(stack.gray), 3, device=stack.gray.device)
     costs, weights = torch.full_like(stack.gray, float(NO_PLANE)), torch.zeros_like(stack.gray)
     maps = PlaneMaps(stack, *mask_pixels(stack), planes, costs, weights, matching, witnesses)
@@ -202,5 +175,5 @@ def _improve(maps: PlaneMaps, level: MvsLevel, scale: float, seed: int) -> None:
         )  # fmt: skip
 
 
-def _listed(maps: PlaneMaps) -> tuple[Matching, Tensor, Tensor, Tensor, Tensor]:
+def _listed(maps: PlaneMaps) -> tuple[Any, Tensor, Tensor, Tensor, Tensor]:
     return maps.matching, maps.views, maps.pixels, maps.planes, maps.costs

@@ -37,9 +37,9 @@ class MvsSettings:
     """Coarse to fine, each at twice the size of the one before."""
     spacing: float = 1.0
     """Pixels, in the source views, between the planes of the first sweep."""
-    sources: int = 6
+    sources: int = 8
     """Views with which each view is compared."""
-    keep: int = 3
+    keep: int = 4
     """Sources that count for a pixel, the best ones."""
     noise: float = 0.01
     """Standard deviation of grey values that is not texture."""
@@ -49,9 +49,9 @@ class MvsSettings:
     """Vertices per side of the grid that holds the visual hull."""
     hull_margin: float = 1.5
     """Voxels outside the hull at which planes are still looked for: masks are not exact."""
-    largest_cost: float = 0.6
-    """No plane with a larger mean loss is believed."""
-    witnesses: int = 8
+    largest_cost: float = 1.0
+    """No plane with a larger mean loss is believed. Faint texture costs nearly 1; that views agree says more."""
+    witnesses: int = 12
     """Views that are asked whether they agree with a depth."""
     agreeing: int = 2
     """Of these, as many must."""

@@ -1,13 +1,14 @@
 """From one plane per pixel of every view to one point per place of the surface.
 
 A depth is believed when enough other views have planes that agree: the point lies on their surface at the pixel that
-sees it (relative depth), their surface's point comes back to the pixel it came from, and the normals are alike. Of views
-that agree, the one that sees the place with the most pixels per area emits the point, moved along its normal to the mean
-of all. No pixel's decision depends on another's, so the order does not matter.
+sees it (relative depth), their surface's point comes back to the pixel it came from, and the normals are alike. Of the
+views that agree, the one that sees the place with the most pixels per area emits the point, moved along its normal to
+the mean of all. No pixel's decision depends on another's, so the order does not matter.
 Sources: forward-backward check and averaging as in Gipuma (Galliani et al. 2015) and COLMAP (Schoenberger et al. 2016).
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import warp as wp
@@ -15,13 +16,13 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from dvr_cli.kernels.launch import launch
-from dvr_cli.kernels.planes import Matching, normal_of, ray_of
+from dvr_cli.kernels.matching import Matching
+from dvr_cli.kernels.planes import normal_of, ray_of
 
 wp.set_module_options({"enable_backward": False})
 
 
-@wp.struct
-class Witness:
+class _Witness:
     """What another view says of a point."""
 
     agrees: int
@@ -32,6 +33,9 @@ class Witness:
     normal: wp.vec3
     sharpness: float
     """Pixels per length on its surface."""
+
+
+Witness = wp.struct(_Witness)
 
 
 @wp.func
@@ -195,7 +199,7 @@ class Agreement:
 
 
 def count_agreeing(
-    matching: Matching,
+    matching: Any,
     pixel_views: Int[Tensor, "p"],
     pixels: Int[Tensor, "p 2"],
     planes: Float[Tensor, "pixels 3"],
@@ -212,7 +216,7 @@ def count_agreeing(
 
 
 def fuse(
-    matching: Matching,
+    matching: Any,
     pixel_views: Int[Tensor, "p"],
     pixels: Int[Tensor, "p 2"],
     planes: Float[Tensor, "pixels 3"],
@@ -221,7 +225,7 @@ def fuse(
     witnesses: Int[Tensor, "v m"],
     agreement: Agreement,
 ) -> tuple[Bool[Tensor, "p"], Float[Tensor, "p 3"], Float[Tensor, "p 3"], Float[Tensor, "p 3"]]:
-    """(emitted, point, normal, colour) of each listed pixel; only where it emits its point do the others mean anything."""
+    """(emitted, point, normal, colour) of each listed pixel; the last three mean something only where it emits."""
     emitted = torch.empty(len(pixels), dtype=torch.uint8, device=planes.device)
     point, normal, colour = (torch.zeros(len(pixels), 3, device=planes.device) for _ in range(3))
     inputs = _inputs(matching, pixel_views, pixels, planes)
@@ -230,7 +234,7 @@ def fuse(
     return emitted.bool(), point, normal, colour
 
 
-def _inputs(matching: Matching, pixel_views: Tensor, pixels: Tensor, planes: Tensor) -> list[object]:
+def _inputs(matching: Any, pixel_views: Tensor, pixels: Tensor, planes: Tensor) -> list[object]:
     return [matching, pixel_views, pixels[:, 0].contiguous(), pixels[:, 1].contiguous(), planes]
 
 

@@ -4,21 +4,22 @@ Planes, costs and what a `Matching` holds are explained in `kernels.planes`. Map
 other, like the photographs. Launches go over lists of pixels. In `improve` the pixels of a launch are the black or the
 red squares of a checkerboard and read planes of the other colour only, and each pixel draws its numbers from a hash of
 the seed and its place: the result does not depend on the order in which pixels are worked on.
-Sources: PatchMatch stereo (Bleyer et al. 2011); red-black propagation (Galliani et al. 2015, Gipuma); from each direction
-the pixel with the least cost (Xu and Tao 2019, ACMH).
+Sources: PatchMatch stereo (Bleyer et al. 2011); red-black propagation (Galliani et al. 2015, Gipuma); from each
+direction the pixel with the least cost (Xu and Tao 2019, ACMH).
 """
 
-import torch
+from typing import Any
+
 import warp as wp
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from dvr_cli.kernels.grid import cube_interval, sample
 from dvr_cli.kernels.launch import launch
+from dvr_cli.kernels.matching import Matching
 from dvr_cli.kernels.planes import (
     LEAST_FACING,
     NO_PLANE,
-    Matching,
     mean_of_best,
     normal_of,
     own_patch,
@@ -276,7 +277,7 @@ def refine_kernel(
 
 
 def cost(
-    matching: Matching,
+    matching: Any,
     pixel_views: Int[Tensor, "p"],
     pixels: Int[Tensor, "p 2"],
     planes: Float[Tensor, "pixels 3"],
@@ -287,7 +288,7 @@ def cost(
 
 
 def sweep(
-    matching: Matching,
+    matching: Any,
     pixel_views: Int[Tensor, "p"],
     pixels: Int[Tensor, "p 2"],
     spacing: float,
@@ -300,7 +301,7 @@ def sweep(
 
 
 def improve(
-    matching: Matching,
+    matching: Any,
     pixel_views: Int[Tensor, "p"],
     pixels: Int[Tensor, "p 2"],
     planes: Float[Tensor, "pixels 3"],
@@ -321,7 +322,7 @@ def improve(
 
 
 def refine(
-    matching: Matching,
+    matching: Any,
     pixel_views: Int[Tensor, "p"],
     pixels: Int[Tensor, "p 2"],
     planes: Float[Tensor, "pixels 3"],
@@ -333,8 +334,8 @@ def refine(
 ) -> None:
     """Up to `steps` Gauss-Newton steps on each plane; stops where the cost rises.
 
-    `damping` is the loss added per squared pixel of movement in the sources. `weights` become the curvature of the summed
-    losses with respect to inverse depth: how sharply the photographs say where the surface is.
+    `damping` is the loss added per squared pixel of movement in the sources. `weights` become the curvature of the
+    summed losses with respect to inverse depth: how sharply the photographs say where the surface is.
     """
     listed = [*_listed(pixel_views, pixels), steps, damping]
     launch(refine_kernel, len(pixels), [matching, *listed, planes, costs, weights], costs.device, least=64)

@@ -1,8 +1,8 @@
 """Comparing a pixel's patch with other views through a plane, for depth maps in which every pixel has its own plane.
 
-Notation: along a plane inverse depth is affine in the pixel. A plane is three numbers of one pixel, (w, wx, wy): inverse
-camera depth at the pixel's centre and its change per pixel to the right and down. A reference pixel p (homogeneous) at
-inverse depth w is seen by source view s at
+Notation: along a plane inverse depth is affine in the pixel. A plane is three numbers of one pixel, (w, wx, wy):
+inverse camera depth at the pixel's centre and its change per pixel to the right and down. A reference pixel p
+(homogeneous) at inverse depth w is seen by source view s at
 
     q = A p + w b,      A = K_s R_s R_r^T K_r^-1,      b = K_s R_s (c_r - c_s),
 
@@ -10,11 +10,13 @@ so dq/dw = b, and the patch's derivatives with respect to (w, wx, wy) are those 
 A loss is 1 - NCC over the taps that lie on the reference's object, with size * noise^2 added to the squared length of
 both patches, so that a patch without texture matches nothing. A plane's cost is the mean of its `keep` best losses: the
 other sources may be occluded.
-Sources: slanted support windows as in PatchMatch stereo (Bleyer et al. 2011); best sources as in Gipuma (Galliani et al.
-2015); Gauss-Newton on 1 - NCC as in `kernels.patches`.
+Sources: slanted support windows as in PatchMatch stereo (Bleyer et al. 2011); best sources as in Gipuma (Galliani et
+al. 2015); Gauss-Newton on 1 - NCC as in `kernels.patches`.
 """
 
 import warp as wp
+
+from dvr_cli.kernels.matching import Matching
 
 wp.set_module_options({"enable_backward": False})
 
@@ -27,44 +29,8 @@ LEAST_FACING = wp.constant(0.15)
 FULL_TURN = wp.constant(12.0)
 """Most by which a patch may grow or shrink in area on its way to a source."""
 
-triple = wp.types.vector(length=10, dtype=wp.float32)
+Steps = wp.types.vector(length=10, dtype=wp.float32)
 """Loss, its three derivatives, and the six entries of Gauss-Newton's symmetric matrix (00 01 02 11 12 22)."""
-
-
-@wp.struct
-class Matching:
-    """What every kernel on depth maps reads: photographs, cameras, pairs of views, the hull, and how to compare."""
-
-    gray: wp.array(dtype=wp.float32)
-    """Grey values in [0, 1]."""
-    own: wp.array(dtype=wp.float32)
-    """The same, but negative off the object."""
-    starts: wp.array(dtype=wp.int32)
-    heights: wp.array(dtype=wp.int32)
-    widths: wp.array(dtype=wp.int32)
-    intrinsics: wp.array(dtype=wp.mat33)
-    inverse_intrinsics: wp.array(dtype=wp.mat33)
-    rotations: wp.array(dtype=wp.mat33)
-    centres: wp.array(dtype=wp.vec3)
-    sources: wp.array(dtype=wp.int32)
-    """View v's sources are at v * sources_per_view; -1 for none."""
-    turns: wp.array(dtype=wp.mat33)
-    """A of every pair."""
-    shifts: wp.array(dtype=wp.vec3)
-    """b of every pair."""
-    sources_per_view: int
-    hull: wp.array(dtype=wp.float32)
-    """Signed distances of hull_size^3 vertices in the cube."""
-    hull_size: int
-    hull_margin: float
-    """Planes at most this far outside of the hull may be."""
-    radius: int
-    """Half width of the patch, pixels."""
-    stride: int
-    """Pixels between its taps."""
-    keep: int
-    """Sources that count, 1 to 4."""
-    noise: float
 
 
 @wp.func
@@ -178,7 +144,7 @@ def source_loss(m: Matching, start: int, width: int, height: int, pixel: wp.vec2
 def source_steps(m: Matching, start: int, width: int, height: int, pixel: wp.vec2i, patch: wp.vec3, pair: int,
                  plane: wp.vec3):  # fmt: skip
     """`source_loss` with its derivatives with respect to (w, wx * radius, wy * radius) and Gauss-Newton's matrix."""
-    result = triple()
+    result = Steps()
     result[0] = UNSEEN
     source = m.sources[pair]
     turn = m.turns[pair]

@@ -3,7 +3,7 @@
 from dataclasses import fields, replace
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Real
 from torch import Tensor
 
 from dvr_cli.kernels.views import ViewArrays
@@ -39,7 +39,7 @@ def pixel_under(
     return torch.where(seen[..., None], pixel, 0), seen
 
 
-def directions_of(stack: ViewArrays, views: Int[Tensor, "*r"], pixels: Int[Tensor, "*r 2"]) -> Float[Tensor, "*r 3"]:
+def directions_of(stack: ViewArrays, views: Int[Tensor, "*r"], pixels: Real[Tensor, "*r 2"]) -> Float[Tensor, "*r 3"]:
     """Directions, in unit space, of the rays through pixel centres; their camera z is 1."""
     index = views.long()
     centre = pixels.to(stack.gray.dtype) + 0.5

@@ -116,7 +116,7 @@ def _normalised_source(
     shape = (len(t), rays.sources.shape[1], taps.shape[1])
     source = rays.sources.clamp(min=0)[:, :, None].expand(shape)
     position, depth = project(stack, source, points[:, None].expand(*shape, 3))
-    grey, inside = _bilinear(stack, source, position)
+    grey, inside = bilinear(stack, source, position)
     inside = inside & (depth > 0) & (facing < 0)[:, None] & (rays.sources >= 0)[:, :, None]
     return _normalise(grey, rays.noise), inside.all(dim=2)
 
@@ -138,7 +138,7 @@ def _taps(rays: PatchRays) -> Int[Tensor, "r u 2"]:
     return rays.pixels.long()[:, None] + torch.stack([x, y], dim=2).reshape(1, -1, 2)
 
 
-def _bilinear(
+def bilinear(
     stack: ViewArrays, views: Int[Tensor, "*r"], position: Float[Tensor, "*r 2"]
 ) -> tuple[Float[Tensor, "*r"], Bool[Tensor, "*r"]]:
     """Grey values between the four nearest pixel centres, and whether all four exist; differentiable by position."""
