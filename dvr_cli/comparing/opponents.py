@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 TRIMS = (0.0, 5.0, 7.0, 10.0)
 """Octree densities below which screened Poisson is cut away; the paper's choice (Niemeyer et al. 2020)."""
 
-HULL_RESOLUTION = 256
+FINEST_HULL, COARSEST_HULL = 256, 48
+"""Samples along the hull's longest side; half as many as the photographs have pixels, within these limits."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,7 @@ class _Workshop:
 
         self.say(f"screened Poisson through {len(cloud.points)} points")
         try:
-            surface = screened_poisson(cloud, threads=self.task.threads)
+            surface = screened_poisson(cloud)
         except DvrError as error:
             self.meshes += [
                 MadeMesh(f"{self.name}, trim {trim:g}", trim, None, str(error), self.seconds(), tuple(notes))
@@ -201,7 +202,8 @@ def make_colmap(task: Task, folder: Path) -> tuple[tuple[MadeMesh, ...], dict[st
     triangulated = triangulate(shop.views, folder / "work", task.threads, task.seed, report, bounds)
     note = f"Cloud: {triangulated.description}"
     shop.keep_poisson(triangulated.cloud, [note])
-    shop.keep("colmap, Delaunay", None, partial(delaunay_mesh, triangulated), [note])
+    by_sight = "Meshed by lines of sight (Labatut et al. 2009) here, since pycolmap comes without COLMAP's mesher."
+    shop.keep("colmap, Delaunay", None, partial(delaunay_mesh, triangulated), [note, by_sight])
     shutil.rmtree(folder / "work", ignore_errors=True)
     return shop.done({"cloud": triangulated.description})
 
@@ -226,8 +228,10 @@ def make_visual_hull(task: Task, folder: Path) -> tuple[tuple[MadeMesh, ...], di
 
     shop = _Workshop("visual-hull", task, folder)
     unit_from_world: np.ndarray = shop.scene.unit_from_world
-    shop.keep("visual hull", None, partial(visual_hull, shop.views, unit_from_world, HULL_RESOLUTION), [])
-    return shop.done({"resolution": HULL_RESOLUTION})
+    longest = max(max(view.camera.height, view.camera.width) for view in shop.views)
+    resolution = min(FINEST_HULL, max(COARSEST_HULL, longest // 2))
+    shop.keep("visual hull", None, partial(visual_hull, shop.views, unit_from_world, resolution), [])
+    return shop.done({"resolution": resolution})
 
 
 BASELINES: dict[str, Callable[[Task, Path], tuple[tuple[MadeMesh, ...], dict[str, Any]]]] = {
