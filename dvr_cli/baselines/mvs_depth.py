@@ -5,7 +5,7 @@ Maps lie flat behind each other like the photographs of a `ViewArrays`; a pixel 
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from dvr_cli.baselines.mvs_settings import MvsLevel, MvsSettings
 from dvr_cli.fitting.initial import mask_pixels, signed_distance
 from dvr_cli.fitting.working_cube import WorkingCube, cube_hull, in_cube, working_cube
 from dvr_cli.kernels import patchmatch
-from dvr_cli.kernels.matching import Comparing, matching_of
+from dvr_cli.kernels.matching import Comparing, matching_of, with_known
 from dvr_cli.kernels.planes import NO_PLANE
 from dvr_cli.kernels.views import ViewArrays, divisor_for, stack_views
 from dvr_cli.scenes.views import LoadedView
@@ -115,7 +115,7 @@ def plane_maps(
 ) -> PlaneMaps:
     """PatchMatch on photographs of growing size; `report(done, total)` counts passes over all pixels."""
     finest = divisor_for(views, settings.image_size)
-    total = sum(level.passes + 2 for level in settings.levels)
+    total = sum(level.passes + 2 for level in settings.levels) + settings.geometric_passes
     done = itertools.count(1)
     maps: PlaneMaps | None = None
     for index, level in enumerate(settings.levels):
@@ -129,6 +129,9 @@ def plane_maps(
         patchmatch.refine(*_listed(maps), maps.weights, steps=level.refinements, damping=settings.damping)
         report(next(done), total)
     assert maps is not None
+    for number in range(settings.geometric_passes):
+        _agree(maps, settings, seed + 1_000_000 + 2 * number)
+        report(next(done), total)
     return maps
 
 
@@ -162,6 +165,15 @@ def _planes_of_parents(maps: PlaneMaps, coarse: PlaneMaps) -> Float[Tensor, "p 3
     w = found[:, 0] + (found[:, 1:] * offset).sum(dim=1)
     w = torch.where(coarse.costs[place] < float(NO_PLANE), w, 0)
     return torch.cat([w[:, None], found[:, 1:] / 2], dim=1)
+
+
+def _agree(maps: PlaneMaps, settings: MvsSettings, seed: int) -> None:
+    """One round in which planes that contradict the other views' planes cost more, then refinement as before."""
+    level = settings.levels[-1]
+    agreeing = replace(maps, matching=with_known(maps.matching, maps.planes.clone(), settings.geometric))
+    patchmatch.cost(*_listed(agreeing))
+    _improve(agreeing, level, level.scale, seed)
+    patchmatch.refine(*_listed(maps), maps.weights, steps=level.refinements, damping=settings.damping)
 
 
 def _improve(maps: PlaneMaps, level: MvsLevel, scale: float, seed: int) -> None:

@@ -45,6 +45,10 @@ class MvsSettings:
     """Standard deviation of grey values that is not texture."""
     damping: float = 0.01
     """Loss per squared pixel of movement that a Gauss-Newton step must gain."""
+    geometric_passes: int = 1
+    """Rounds at the finest scale in which planes shall also agree with those of the other views."""
+    geometric: float = 0.2
+    """What a plane costs per pixel of contradiction in such a round."""
     hull_voxels: int = 96
     """Vertices per side of the grid that holds the visual hull."""
     hull_margin: float = 1.5
@@ -53,11 +57,11 @@ class MvsSettings:
     """No plane with a larger mean loss is believed. Faint texture costs nearly 1; that views agree says more."""
     witnesses: int = 12
     """Views that are asked whether they agree with a depth."""
-    agreeing: int = 2
+    agreeing: int = 1
     """Of these, as many must."""
-    depth_tolerance: float = 0.01
+    depth_tolerance: float = 0.003
     """Relative difference of depths that agree."""
-    pixel_tolerance: float = 1.0
+    pixel_tolerance: float = 0.5
     """Pixels by which a point may miss its pixel on the way to another view's surface and back."""
     normal_tolerance: float = 40.0
     """Degrees between normals that agree."""

@@ -49,6 +49,10 @@ class _Matching:
     keep: int
     """Sources that count, 1 to 4."""
     noise: float
+    known: wp.array(dtype=wp.vec3)
+    """Planes that all views had before this round, for the geometric term."""
+    geometric: float
+    """Loss per pixel by which a plane contradicts what the other views know; 0 asks the photographs alone."""
 
 
 # Not as a decorator: what checks shapes under pytest wraps classes, and a struct of Warp's is none.
@@ -86,6 +90,16 @@ def matching_of(
     m.hull, m.hull_size = as_warp(hull.reshape(-1)), hull.shape[0]
     for name in ("radius", "stride", "keep", "noise", "hull_margin"):
         setattr(m, name, getattr(comparing, name))
+    m.known, m.geometric = as_warp(torch.zeros(1, 3, device=hull.device)), 0.0
+    return m
+
+
+def with_known(matching: Any, known: Float[Tensor, "pixels 3"], geometric: float) -> Any:
+    """The same `Matching`, whose planes also cost `geometric` per pixel by which they contradict the planes `known`."""
+    m = Matching()
+    for name in _Matching.__annotations__:
+        setattr(m, name, getattr(matching, name))
+    m.known, m.geometric = as_warp(known), geometric
     return m
 
 

@@ -19,7 +19,9 @@ from dvr_cli.kernels.launch import launch
 from dvr_cli.kernels.matching import Matching
 from dvr_cli.kernels.planes import (
     LEAST_FACING,
+    MOST_CONTRADICTION,
     NO_PLANE,
+    UNSEEN,
     mean_of_best,
     normal_of,
     own_patch,
@@ -36,8 +38,37 @@ MOST_STEPS = wp.constant(256)
 
 
 @wp.func
+def contradiction(m: Matching, view: int, pixel: wp.vec2i, point: wp.vec3, source: int):
+    """Pixels by which a point misses its pixel on the way to the surface that the source knows and back; at most 2."""
+    q = m.intrinsics[source] * (m.rotations[source] * (point - m.centres[source]))
+    if q[2] <= 0.0:
+        return MOST_CONTRADICTION
+    sx = q[0] / q[2]
+    sy = q[1] / q[2]
+    x = int(wp.floor(sx))
+    y = int(wp.floor(sy))
+    if x < 0 or y < 0 or x >= m.widths[source] or y >= m.heights[source]:
+        return MOST_CONTRADICTION
+    plane = m.known[m.starts[source] + y * m.widths[source] + x]
+    w = plane[0] + plane[1] * (sx - float(x) - 0.5) + plane[2] * (sy - float(y) - 0.5)
+    if w <= 0.0:
+        return MOST_CONTRADICTION
+    ray = wp.transpose(m.rotations[source]) * (m.inverse_intrinsics[source] * wp.vec3(sx, sy, 1.0))
+    there = m.centres[source] + ray / w
+    back = m.intrinsics[view] * (m.rotations[view] * (there - m.centres[view]))
+    if back[2] <= 0.0:
+        return MOST_CONTRADICTION
+    ex = back[0] / back[2] - float(pixel[0]) - 0.5
+    ey = back[1] / back[2] - float(pixel[1]) - 0.5
+    return wp.min(wp.sqrt(ex * ex + ey * ey), MOST_CONTRADICTION)
+
+
+@wp.func
 def plane_cost(m: Matching, view: int, pixel: wp.vec2i, patch: wp.vec3, plane: wp.vec3):
-    """The mean loss of the best sources; `NO_PLANE` outside of the hull and for planes seen along their surface."""
+    """The mean of the best sources' losses and contradictions.
+
+    `NO_PLANE` outside of the hull and for planes seen along their surface.
+    """
     if plane[0] <= 0.0 or patch[2] == 0.0:
         return NO_PLANE
     ray = ray_of(m, view, pixel)
@@ -48,14 +79,15 @@ def plane_cost(m: Matching, view: int, pixel: wp.vec2i, patch: wp.vec3, plane: w
         return NO_PLANE
     if sample(m.hull, point, m.hull_size) > m.hull_margin:
         return NO_PLANE
-    best = wp.vec4(1.2, 1.2, 1.2, 1.2)
+    worst = UNSEEN + MOST_CONTRADICTION * m.geometric
+    best = wp.vec4(worst, worst, worst, worst)
     for j in range(m.sources_per_view):
         pair = view * m.sources_per_view + j
         if m.sources[pair] >= 0:
-            best = with_loss(
-                best,
-                source_loss(m, m.starts[view], m.widths[view], m.heights[view], pixel, patch, pair, plane),
-            )
+            loss = source_loss(m, m.starts[view], m.widths[view], m.heights[view], pixel, patch, pair, plane)
+            if m.geometric > 0.0:
+                loss += m.geometric * contradiction(m, view, pixel, point, m.sources[pair])
+            best = with_loss(best, loss)
     return mean_of_best(best, m.keep)
 
 

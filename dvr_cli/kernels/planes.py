@@ -28,6 +28,8 @@ LEAST_FACING = wp.constant(0.15)
 """Least cosine between a plane's normal and the ray to it: a plane seen more obliquely is not compared."""
 FULL_TURN = wp.constant(12.0)
 """Most by which a patch may grow or shrink in area on its way to a source."""
+MOST_CONTRADICTION = wp.constant(2.0)
+"""Pixels by which a source can contradict a plane: one that is occluded, or wrong itself, must not decide."""
 
 Steps = wp.types.vector(length=10, dtype=wp.float32)
 """Loss, its three derivatives, and the six entries of Gauss-Newton's symmetric matrix (00 01 02 11 12 22)."""

@@ -1,11 +1,13 @@
 """A plane per pixel: costs, sweep, PatchMatch and Gauss-Newton against their twins, and on a plane and a sphere."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from dvr_cli.fitting.initial import mask_pixels, neighbour_views
 from dvr_cli.kernels import launch, patchmatch
-from dvr_cli.kernels.matching import Comparing, matching_of
+from dvr_cli.kernels.matching import Comparing, matching_of, with_known
 from dvr_cli.kernels.planes import NO_PLANE
 from dvr_cli.kernels.twins import patchmatch as twins
 from dvr_cli.kernels.twins import planes as twin_planes
@@ -88,6 +90,20 @@ def test_costs_agree_with_the_twin(ball, comparing):
     assert apart.float().mean() < 2e-3
     assert (found == NO_PLANE).any()
     assert (found < 1).float().mean() > 0.3
+
+
+def test_contradicting_other_views_costs_what_the_twin_says(ball):
+    maps = Maps(ball)
+    maps.guess(size=0.01)
+    known, photometric = maps.planes.clone(), maps.costs.clone()
+    matching = with_known(maps.matching, known, 0.3)
+    patchmatch.cost(matching, maps.views, maps.pixels, maps.planes, maps.costs)
+    some = slice(None, None, EVERY)
+    question = replace(maps.question(some), known=known, geometric=0.3)
+    expected = twin_planes.plane_costs(question, known[maps.places[some]].double()).float()
+    assert ((maps.costs[maps.places[some]] - expected).abs() > 2e-3).float().mean() < 2e-3
+    assert torch.all(maps.costs >= photometric - 1e-5)
+    assert (maps.costs > photometric + 0.05).float().mean() > 0.1
 
 
 def test_true_planes_cost_little_and_wrong_ones_much(maps):
@@ -225,8 +241,6 @@ def test_threads_change_nothing(ball):
 
 
 def test_pixels_without_texture_have_no_preference(ball):
-    from dataclasses import replace
-
     grey = torch.full_like(ball.gray, 0.4)
     maps = Maps(replace(ball, gray=grey), step=5)
     maps.guess()

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from dvr_cli.kernels.matching import Comparing
-from dvr_cli.kernels.planes import FULL_TURN, LEAST_FACING, NO_PLANE, UNSEEN
+from dvr_cli.kernels.planes import FULL_TURN, LEAST_FACING, MOST_CONTRADICTION, NO_PLANE, UNSEEN
 from dvr_cli.kernels.twins.cameras import directions_of, pixel_under, project
 from dvr_cli.kernels.twins.grid import grid_value
 from dvr_cli.kernels.twins.patches import bilinear
@@ -30,6 +30,10 @@ class Question:
     comparing: Comparing
     views: Int[Tensor, "p"]
     pixels: Int[Tensor, "p 2"]
+    known: Float[Tensor, "pixels 3"] | None = None
+    """Planes of all views that new ones shall agree with."""
+    geometric: float = 0.0
+    """What a pixel of contradiction with them costs."""
 
     @property
     def places(self) -> Int[Tensor, "p"]:
@@ -118,7 +122,11 @@ def plane_costs(question: Question, planes: Float[Tensor, "p 3"]) -> Float[Tenso
     """The mean of the best losses; `NO_PLANE` outside the hull, seen along the plane, or with too few taps."""
     losses = source_losses(question, planes)
     keep = question.comparing.keep
-    padded = torch.nn.functional.pad(losses, (0, keep), value=UNSEEN)
+    if question.known is not None:
+        named = question.sources[question.views.long()] >= 0
+        losses = torch.where(named, losses + question.geometric * contradictions(question, planes), torch.inf)
+    worst = UNSEEN + MOST_CONTRADICTION * (question.geometric if question.known is not None else 0)
+    padded = torch.nn.functional.pad(losses, (0, keep), value=worst)
     cost = padded.sort(dim=1).values[:, :keep].mean(dim=1)
     points = _middles(question, planes)
     in_hull = grid_value(question.hull.to(planes.dtype), points) <= question.comparing.hull_margin
@@ -127,6 +135,26 @@ def plane_costs(question: Question, planes: Float[Tensor, "p 3"]) -> Float[Tenso
     enough = taps_of(question)[2].sum(dim=1) > 0
     may_be = (planes[:, 0] > 0) & in_hull & (points.abs() <= 1).all(dim=1) & (facing >= LEAST_FACING) & enough
     return torch.where(may_be, cost, NO_PLANE)
+
+
+def contradictions(question: Question, planes: Float[Tensor, "p 3"]) -> Float[Tensor, "p s"]:
+    """Pixels by which each point misses its pixel on the way to what a source knows of the surface and back."""
+    assert question.known is not None
+    stack = question.stack
+    source, shape = _source_of_taps(question, 1)
+    source = source[..., 0]
+    points = _middles(question, planes)[:, None].expand(*shape[:2], 3)
+    pixel, seen = pixel_under(stack, source, points)
+    position, _ = project(stack, source, points)
+    offset = torch.where(seen[..., None], position - pixel - 0.5, 0)
+    place = stack.starts[source.long()].long() + pixel[..., 1] * stack.widths[source.long()] + pixel[..., 0]
+    plane = question.known.to(planes.dtype)[place]
+    w = plane[..., 0] + (plane[..., 1:] * offset).sum(dim=2)
+    rays = directions_of(stack, source, pixel + offset)
+    there = stack.centres[source.long()] + rays / torch.where(w > 0, w, 1)[..., None]
+    back, depth = project(stack, question.views[:, None].expand(shape[:2]), there)
+    miss = (back - question.pixels[:, None] - 0.5).norm(dim=2).clamp(max=MOST_CONTRADICTION)
+    return torch.where(seen & (w > 0) & (depth > 0), miss, MOST_CONTRADICTION)
 
 
 def normals_of(question: Question, planes: Float[Tensor, "p 3"]) -> Float[Tensor, "p 3"]:
