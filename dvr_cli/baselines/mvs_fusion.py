@@ -18,15 +18,16 @@ def fused_cloud(maps: PlaneMaps, world_from_cube: Float[np.ndarray, "4 4"], sett
     agreement = Agreement(
         settings.depth_tolerance, settings.pixel_tolerance, math.cos(math.radians(settings.normal_tolerance))
     )
+    shared = (maps.witnesses, agreement)
+    listed = (maps.matching, maps.views, maps.pixels, maps.planes)
     place = maps.stack.pixel_index(maps.views, maps.pixels)
-    cheap = (maps.costs < settings.largest_cost).to(torch.uint8)
-    listed = [maps.matching, maps.views, maps.pixels, maps.planes]
-    count = count_agreeing(*listed, cheap, maps.witnesses, agreement)
-    believed = torch.zeros_like(cheap)
-    believed[place] = (count >= settings.agreeing).to(torch.uint8)
-    emitted, points, normals, colours = fuse(*listed, believed, maps.stack.rgb, maps.witnesses, agreement)
-    points, normals, colours = (array[emitted].cpu().numpy().astype(np.float64) for array in (points, normals, colours))
-    rotation = world_from_cube[:3, :3] / np.cbrt(np.linalg.det(world_from_cube[:3, :3]))
-    normals = normals @ rotation.T
+    candidates = (maps.costs < settings.largest_cost).to(torch.uint8)
+    count = count_agreeing(*listed, candidates, *shared)
+    believed = torch.zeros_like(candidates)
+    sure = (count >= 1) & (maps.costs[place] < settings.sure_cost)
+    believed[place] = (sure | (count >= settings.agreeing)).to(torch.uint8)
+    emitted, *found = fuse(*listed, believed, maps.stack.rgb, *shared)
+    points, normals, colours = (array[emitted].cpu().numpy().astype(np.float64) for array in found)
+    normals = normals @ (world_from_cube[:3, :3] / np.cbrt(np.linalg.det(world_from_cube[:3, :3]))).T
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
     return PointCloud(apply(world_from_cube, points), normals, np.clip(colours, 0, 1))

@@ -57,11 +57,13 @@ class MvsSettings:
     """No plane with a larger mean loss is believed. Faint texture costs nearly 1; that views agree says more."""
     witnesses: int = 12
     """Views that are asked whether they agree with a depth."""
-    agreeing: int = 1
+    agreeing: int = 2
     """Of these, as many must."""
-    depth_tolerance: float = 0.003
+    sure_cost: float = 0.6
+    """Where a plane costs less than this, one is enough."""
+    depth_tolerance: float = 0.005
     """Relative difference of depths that agree."""
-    pixel_tolerance: float = 0.5
+    pixel_tolerance: float = 1.0
     """Pixels by which a point may miss its pixel on the way to another view's surface and back."""
     normal_tolerance: float = 40.0
     """Degrees between normals that agree."""
