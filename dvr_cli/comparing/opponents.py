@@ -211,13 +211,15 @@ def make_colmap(task: Task, folder: Path) -> tuple[tuple[MadeMesh, ...], dict[st
 def make_mvs(task: Task, folder: Path) -> tuple[tuple[MadeMesh, ...], dict[str, Any]]:
     """Screened Poisson on a dense cloud made here."""
     from dvr_cli.baselines.mvs import MvsSettings, dense_cloud
+    from dvr_cli.scenes.mask_repair import with_holes_filled
 
     shop = _Workshop("mvs", task, folder)
-    settings = MvsSettings()
-    cloud = dense_cloud(
-        shop.views, shop.scene.unit_from_world, settings=settings, report=shop.progress("depth maps"),
-        device=task.device, threads=task.threads, seed=task.seed,
-    )  # fmt: skip
+    settings, bounds, views = MvsSettings(), shop.scene.unit_from_world, shop.views
+    if all(view.mask is not None for view in views):
+        # As a reconstruction does: a hole in one mask would cut through the object in all depth maps.
+        views, _ = with_holes_filled(views, bounds)
+    report = shop.progress("depth maps")
+    cloud = dense_cloud(views, bounds, settings, report, device=task.device, threads=task.threads, seed=task.seed)
     shop.keep_poisson(cloud, [f"Cloud: {len(cloud.points)} points by multi-view stereo made here."])
     return shop.done(asdict(settings))
 
