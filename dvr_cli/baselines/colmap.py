@@ -27,6 +27,7 @@ from dvr_cli.scenes.cameras import apply
 from dvr_cli.scenes.views import LoadedView
 from dvr_cli.surfaces.cloud import PointCloud
 from dvr_cli.surfaces.cloud_files import read_ply_cloud
+from dvr_cli.surfaces.culling import MaskCuller
 from dvr_cli.surfaces.mesh import Mesh
 
 FUSED_FILES = ("dense/0/fused.ply", "dense/fused.ply")
@@ -92,20 +93,11 @@ def of_object(
     Masks are dilated by a disk of `radius` pixels; a point outside of a picture or behind the camera is not judged by
     it. Raises CompareError when fewer than 20 points are left.
     """
-    from scipy.ndimage import distance_transform_edt
-
     kept = np.ones(len(points), dtype=bool)
     if unit_from_world is not None:
         kept &= np.linalg.norm(apply(unit_from_world, points), axis=1) <= 1
-    for view in views:
-        if view.mask is None:
-            continue
-        near = distance_transform_edt(~view.mask) <= radius if view.mask.any() else view.mask
-        pixels, depth = view.camera.project(points)
-        with np.errstate(invalid="ignore"):
-            seen = (depth > 0) & (pixels >= 0).all(axis=1) & (pixels < np.array(near.shape[::-1])).all(axis=1)
-        columns, rows = np.where(seen[:, None], pixels, 0).astype(np.int64).T
-        kept &= ~seen | near[rows, columns]
+    if any(view.mask is not None for view in views):
+        kept &= MaskCuller(views, radius).keeps(points)
     if kept.sum() < FEWEST_POINTS:
         raise CompareError(
             f"{int(kept.sum())} of {len(kept)} points lie on the object (masks dilated by {radius} pixels, region of "

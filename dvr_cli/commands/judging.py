@@ -202,8 +202,8 @@ def _culled(
     shape: "Shape", views: "Sequence[LoadedView]", judging: Judging, note: Callable[[str], None]
 ) -> "tuple[Shape, dict[str, Any]]":
     """What the masks leave of a shape, and how it was cut, for the settings of every number."""
-    from dvr_cli.comparing.culling import MaskCuller
     from dvr_cli.surfaces.cloud import PointCloud
+    from dvr_cli.surfaces.culling import MaskCuller
 
     assert judging.cull is not None
     culler = MaskCuller(views, judging.cull)

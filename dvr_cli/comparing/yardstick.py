@@ -1,6 +1,6 @@
 """What all columns of a comparison are measured by: cleaned by the same masks, coloured and judged by the same views.
 
-Cleaning is the field's usual rule (`comparing.culling`): what leaves a mask, widened by some pixels, is cut away.
+Cleaning is the field's usual rule (`surfaces.culling`): what leaves a mask, widened by some pixels, is cut away.
 Colours come from the photographs that a method was given, by one rule for every mesh, so that images judge shapes and
 not ways of colouring. Both are done to our meshes, too.
 """
@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from dvr_cli.baselines.colouring import colour_from_views
-from dvr_cli.comparing.culling import MaskCuller
 from dvr_cli.comparing.measures import Evaluation
 from dvr_cli.comparing.photographs import judge_images, judge_silhouettes
 from dvr_cli.comparing.rephotography import rephotograph
 from dvr_cli.scenes.views import LoadedView
+from dvr_cli.surfaces.culling import MaskCuller
 from dvr_cli.surfaces.mesh import Mesh
 
 

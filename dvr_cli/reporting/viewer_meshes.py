@@ -17,6 +17,7 @@ from jaxtyping import Float, Int, UInt16
 from dvr_cli.reporting.distances import Distance
 from dvr_cli.reporting.encoding import packed
 from dvr_cli.surfaces.mesh import Mesh
+from dvr_cli.surfaces.normals import vertex_normals
 
 _TOLERATED = 1.1
 """Times the number of faces that was asked for."""
@@ -66,16 +67,6 @@ def pack_mesh(
         "colours": None if mesh.colors is None else packed(_differences(_bytes(mesh.colors[nearest[order]]))),
         "errors": None if errors is None else packed(_differences(errors)),
     }
-
-
-def vertex_normals(mesh: Mesh) -> Float[np.ndarray, "v 3"]:
-    """Unit normals at the vertices, means over their faces weighted by area; 0 where no face is."""
-    corners = mesh.vertices[mesh.faces]
-    cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    flat = mesh.faces.ravel()
-    sums = [np.bincount(flat, np.repeat(cross[:, axis], 3), minlength=len(mesh.vertices)) for axis in range(3)]
-    summed = np.stack(sums, axis=1)
-    return summed / np.maximum(np.linalg.norm(summed, axis=1, keepdims=True), 1e-300)
 
 
 def _decimated(mesh: Mesh, target_faces: int) -> tuple[Mesh, Int[np.ndarray, "s"]]:

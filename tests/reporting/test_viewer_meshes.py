@@ -9,8 +9,9 @@ import pytest
 
 from dvr_cli.comparing.metrics import surface_distance
 from dvr_cli.reporting.stage import stage_of
-from dvr_cli.reporting.viewer_meshes import Ball, ball_around, pack_mesh, vertex_normals
+from dvr_cli.reporting.viewer_meshes import Ball, ball_around, pack_mesh
 from dvr_cli.surfaces.mesh import Mesh
+from dvr_cli.surfaces.normals import vertex_normals
 
 BALL = Ball(np.array([1.0, 2.0, 3.0]), 4.0)
 
