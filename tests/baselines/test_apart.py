@@ -43,12 +43,12 @@ def test_result_and_its_cost_come_back():
 def test_errors_of_the_work_are_errors_here():
     with pytest.raises(SceneError, match="no such scene"):
         run_apart("test", fail)
-    with pytest.raises(RuntimeError, match="(?s)the hull failed.*ZeroDivisionError: a bug"):
+    with pytest.raises(RuntimeError, match=r"(?s)the hull failed.*ZeroDivisionError: a bug"):
         run_apart("the hull", stumble)
 
 
 def test_a_crash_is_named():
-    with pytest.raises(CompareError, match="the hull did not come to its end.*signal 9.*memory"):
+    with pytest.raises(CompareError, match=r"the hull did not come to its end.*signal 9.*memory"):
         run_apart("the hull", die)
     with pytest.raises(CompareError, match="code 3 and no result"):
         run_apart("the hull", leave)

@@ -6,10 +6,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from dvr_cli.comparing import culling
 from dvr_cli.errors import CompareError
 from dvr_cli.scenes.synthetic_shapes import Sphere
 from dvr_cli.scenes.views import LoadedView
+from dvr_cli.surfaces import culling
 from dvr_cli.surfaces.cleaning import face_areas
 from dvr_cli.surfaces.culling import MaskCuller, cull_by_masks, dilated
 from dvr_cli.surfaces.extraction import extract, to_world
