@@ -43,7 +43,7 @@ class Yardstick:
         note = None
         if self._culler is not None:
             culled = self._culler.cull(mesh)
-            mesh, note = culled.mesh, f"{culled}."
+            mesh, note = culled.mesh, f"{culled}." if culled.removed_faces else None
         return colour_from_views(mesh, [self.views[index] for index in self.fitted]), note
 
     def measured(self, mesh: Mesh) -> tuple[Evaluation, ...]:

@@ -28,6 +28,9 @@ RIM = 0.02
 """Width of the rim around the masks in which free space is asked for, in longest sides of the photographs ..."""
 NARROWEST_RIM = 8
 """... and in pixels at least."""
+COARSEST = 16
+LEAST_PIXELS = 1.5
+"""Of a level's photographs that a voxel spans: smaller voxels would be moved by the pixels' noise alone."""
 
 
 @dataclass
@@ -52,12 +55,26 @@ def step_generator(seed: int, level: int, level_step: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(words[0] >> np.uint64(1)))
 
 
-def enter_level(course: Course, settings: Settings) -> StepState:
-    """Bring the field to the level's resolution and set up the optimiser, unless a checkpoint has brought both."""
+def finest_voxels(stack: ViewArrays) -> int:
+    """Vertices per side of the cube at which a voxel spans `LEAST_PIXELS` at its centre, in the median view."""
+    pixel = stack.centres.norm(dim=1) / stack.intrinsics[:, 0, 0]
+    return int(2 / (LEAST_PIXELS * float(pixel.quantile(0.5)))) + 1
+
+
+def enter_level(course: Course, stack: ViewArrays, settings: Settings, report: Callable[[Message], None]) -> StepState:
+    """Bring the field to the level's resolution and set up the optimiser, unless a checkpoint has brought both.
+
+    The resolution is that of the settings, or what the level's photographs can show if that is less.
+    """
     level = settings.levels[course.level]
     if course.optimiser is None:
-        if course.field.voxels != level.voxels:
-            course.field = course.field.resized(level.voxels)
+        voxels = max(min(level.voxels, finest_voxels(stack)), COARSEST)
+        if voxels < level.voxels:
+            report(
+                Message(f"Level {course.level + 1}: {voxels} voxels instead of {level.voxels}; the pixels show no more")
+            )
+        if course.field.voxels != voxels:
+            course.field = course.field.resized(voxels)
         course.optimiser = StepState.at_start(course.field, settings)
     return course.optimiser
 
@@ -76,7 +93,7 @@ def compared_views(stack: ViewArrays, photometric: Photometric) -> Int[Tensor, "
 def run_level(course: Course, stack: ViewArrays, depth: DepthTargets, settings: Settings, watch: Watch) -> bool:
     """Take the steps of the course's level; True when the level has come to its end, False when it was stopped."""
     level = settings.levels[course.level]
-    state = enter_level(course, settings)
+    state = enter_level(course, stack, settings, watch.report)
     pool = pixel_pool(stack, max(NARROWEST_RIM, round(RIM * int(torch.maximum(stack.widths, stack.heights).max()))))
     neighbours = compared_views(stack, settings.photometric)
     clock, meter = LevelClock(settings, course.level, course.level_step, course.seconds), Meter()
