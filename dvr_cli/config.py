@@ -71,6 +71,9 @@ class Losses(Part):
     edge_doubt: float = Field(default=0.1, gt=0)
     """Share of the rays just outside masks that hit at which pixels on either side of a mask's edge count half: masks
     are often a pixel off, and then contradict each other."""
+    exact_masks: float = Field(default=60.0, ge=0)
+    """How much more free space and occupancy count where masks agree to the pixel: this share times the fourth power of
+    the trust in edges is added to their weights."""
     margin: float = Field(default=0.5, ge=0)
     """Voxels by which a ray that was on the wrong side is asked to be on the right one."""
     sparse_depth: float = Field(default=1.0, ge=0)

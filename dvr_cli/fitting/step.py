@@ -32,6 +32,8 @@ STEPS_BETWEEN_BANDS = 8
 """The band is many steps wide, and finding it costs a pass over the whole grid."""
 EDGE_MEMORY = 0.95
 """Weight of earlier steps in the share of rays just outside masks that hit."""
+UNKNOWN_EDGES = 2.0
+"""That share at the start of a level, in units of the one that counts half: trust in edges has to be earned."""
 FARTHEST_WRONG = 2.0
 """Voxels beyond which silhouettes have no say about a ray."""
 
@@ -51,7 +53,8 @@ class StepState:
         """The state before a level's first step."""
         sdf = field.sdf.detach()
         band = band_kernels.find_band(sdf, settings.optimiser.band * field.voxel)
-        return cls(torch.zeros_like(sdf), torch.zeros_like(sdf), band, torch.zeros((), device=sdf.device))
+        hits = torch.full((), UNKNOWN_EDGES * settings.losses.edge_doubt, device=sdf.device)
+        return cls(torch.zeros_like(sdf), torch.zeros_like(sdf), band, hits)
 
 
 def choose_sources(
@@ -149,7 +152,8 @@ def _accumulate_part(
     sums["photometric"] = ncc_loss.detach().sum(), (ncc_curvature > 0).float().sum()
     field.add_curvature(picked.points.detach(), weights.photometric * ncc_curvature / picked.slope**2)
 
-    trust = torch.where(at_edge, edge_trust, 1)
+    # Masks that agree to the pixel are the most certain thing there is; the power leaves the others as they were.
+    trust = torch.where(at_edge, edge_trust, 1) * (1 + weights.exact_masks * edge_trust**4)
     silhouette_loss = _silhouettes(field, origins, directions, hits, is_object, trust, weights)
     total = weights.photometric * ncc_loss.sum() + rgb_loss + silhouette_loss
     total.backward()

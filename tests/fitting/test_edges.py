@@ -45,9 +45,41 @@ def test_rays_outside_edges_hit_where_the_surface_is_too_wide():
     for radius in (0.8 * RADIUS, 1.2 * RADIUS):
         field = GridField(ball_sdf(24, radius))
         state = StepState.at_start(field, TINY)
+        before = float(state.edge_hits)
         generator = torch.Generator().manual_seed(0)
         report = accumulate(field, state, stack, pool, neighbours, TINY, TINY.levels[0], generator)
         assert "edge_hits" not in report
-        shares.append(float(state.edge_hits) / (1 - EDGE_MEMORY))
-    assert shares[0] == 0
+        shares.append((float(state.edge_hits) - EDGE_MEMORY * before) / (1 - EDGE_MEMORY))
+    assert abs(shares[0]) < 1e-5
     assert abs(shares[1] - 1) < 1e-5
+
+
+def test_trust_has_to_be_earned():
+    """A level begins with little trust; steps with no ray outside that hits bring it to nearly one."""
+    stack = ball_views()
+    pool, neighbours = pixel_pool(stack, 4), neighbour_views(stack, 8)
+    field = GridField(ball_sdf(24, 0.8 * RADIUS))
+    state = StepState.at_start(field, TINY)
+    doubt = TINY.losses.edge_doubt
+    trust = [float(trust_in_edges(state, doubt))]
+    for seed in range(60):
+        accumulate(field, state, stack, pool, neighbours, TINY, TINY.levels[0], torch.Generator().manual_seed(seed))
+        trust.append(float(trust_in_edges(state, doubt)))
+    assert trust[0] < 0.25 and trust[-1] > 0.95 and trust == sorted(trust)
+
+
+def test_masks_that_agree_pull_harder():
+    """The weight with full trust is 1 + exact_masks times the one with none left, for the pull of every wrong ray."""
+    stack = ball_views()
+    pool, neighbours = pixel_pool(stack, 4), neighbour_views(stack, 8)
+    only = TINY.losses.model_copy(update={"photometric": 0.0, "rgb": 0.0})
+    pulls = []
+    for factor in (0.0, 3.0):
+        field = GridField(ball_sdf(24, 0.8 * RADIUS))
+        settings = TINY.model_copy(update={"losses": only.model_copy(update={"exact_masks": factor})})
+        state = StepState.at_start(field, settings)
+        state.edge_hits = torch.zeros(())
+        generator = torch.Generator().manual_seed(0)
+        accumulate(field, state, stack, pool, neighbours, settings, settings.levels[0], generator)
+        pulls.append(float(field.sdf_curvature.sum()))
+    assert abs(pulls[1] / pulls[0] - 4) < 1e-3
