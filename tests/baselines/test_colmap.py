@@ -68,7 +68,9 @@ def test_points_come_with_normals_colours_and_views(scene, triangulated):
 def test_threads_change_nothing(scene, triangulated, tmp_path, capfd):
     reports = []
     again = triangulate(scene[1], tmp_path, threads=2, seed=0, report=lambda done, total: reports.append(done / total))
-    assert np.array_equal(again.cloud.points, triangulated.cloud.points)
+    # COLMAP adds up in the order in which its threads finish: a coordinate in a thousand moves by its last bit (6e-17).
+    assert np.array_equal(again.visibility, triangulated.visibility)
+    assert np.abs(again.cloud.points - triangulated.cloud.points).max() < 1e-14
     assert reports == sorted(reports) and reports[-1] == 1
     assert capfd.readouterr() == ("", "")
 
