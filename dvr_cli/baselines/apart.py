@@ -5,16 +5,15 @@ ended at any time, and its peak memory is that of the work alone.
 """
 
 import multiprocessing
-import re
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 from dvr_cli.errors import CompareError, DvrError
+from dvr_cli.fitting.memory import peak_memory_gb
 
 
 @dataclass(frozen=True)
@@ -57,16 +56,6 @@ def run_apart(what: str, work: Callable[..., Any], *arguments: Any) -> Measured:
     if kind == "bug":
         raise RuntimeError(f"{what} failed:\n{value}")
     return Measured(value, time.monotonic() - start, memory)
-
-
-def peak_memory_gb() -> float | None:
-    """Largest resident memory of this process so far, 10^9 bytes; None where the system does not tell.
-
-    Linux keeps it by program: what a parent had before the start of this one does not count, as it does in rusage.
-    """
-    status = Path("/proc/self/status")
-    found = re.search(r"^VmHWM:\s*(\d+) kB", status.read_text(), re.MULTILINE) if status.is_file() else None
-    return None if found is None else int(found[1]) * 1024 / 1e9
 
 
 def _child(sender: Connection, work: Callable[..., Any], arguments: tuple[Any, ...]) -> None:

@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from dvr_cli.surfaces.cloud import PointCloud
     from dvr_cli.surfaces.mesh import Mesh
 
-TRIMS = (0.0, 5.0, 7.0, 10.0)
-"""Octree densities below which screened Poisson is cut away; the paper's choice (Niemeyer et al. 2020)."""
-
 FINEST_HULL, COARSEST_HULL = 256, 48
 """Samples along the hull's longest side; half as many as the photographs have pixels, within these limits."""
 

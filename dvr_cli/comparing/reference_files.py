@@ -12,6 +12,7 @@ from dvr_cli.comparing.points import MOST_POINTS
 from dvr_cli.comparing.shapes import Shape, check_shape
 from dvr_cli.errors import CompareError
 from dvr_cli.surfaces.cloud import PointCloud
+from dvr_cli.surfaces.cloud_files import ply_columns
 from dvr_cli.surfaces.export import FORMATS, read_mesh
 
 KNOWN = (*FORMATS, ".xyz")
@@ -57,31 +58,16 @@ def _read_xyz(path: Path) -> PointCloud:
 
 
 def _read_ply_cloud(path: Path, claimed: int) -> PointCloud:
-    import trimesh
-
-    try:
-        with path.open("rb") as stream:
-            # Given a stream instead of a path, trimesh cannot follow texture names to other files.
-            loaded = trimesh.load(stream, file_type="ply", process=False)
-        points = np.asarray(getattr(loaded, "vertices", np.zeros((0, 3))), dtype=np.float64).reshape(-1, 3)
-        if len(points) != claimed:
-            raise ValueError(f"it claims {claimed} points and holds {len(points)}")
-        raw = loaded.metadata.get("_ply_raw", {}).get("vertex", {}).get("data")
-        names = getattr(getattr(raw, "dtype", None), "names", None) or (raw if isinstance(raw, dict) else ())
-        normals = colors = None
-        if all(name in names for name in ("nx", "ny", "nz")):
-            normals = _unit(np.stack([np.ravel(raw[name]) for name in ("nx", "ny", "nz")], axis=1), len(points))
-        stored = getattr(loaded, "colors", None)
-        if stored is not None and len(stored) == len(points):
-            colors = np.asarray(stored)[:, :3] / 255.0
-    except Exception as error:  # a hostile file fails in as many ways as the parser has lines
-        raise CompareError(f"{path} cannot be read as PLY: {error}.\nWrite the cloud again.") from error
-    return PointCloud(points, normals, colors)
+    points, normals, colors = ply_columns(path)
+    if len(points) != claimed:
+        raise CompareError(
+            f"{path} cannot be read as PLY: it claims {claimed} points and holds {len(points)}.\nWrite the cloud again."
+        )
+    return PointCloud(points, None if normals is None else _unit(normals, len(points)), colors)
 
 
 def _unit(normals: np.ndarray, count: int) -> np.ndarray | None:
     """Normals of unit length; None when they are not usable, e.g. all zero."""
-    normals = normals.astype(np.float64)
     length = np.linalg.norm(normals, axis=1, keepdims=True)
     usable = normals.shape == (count, 3) and np.isfinite(length).all() and (length > 0).all()
     return normals / length if usable else None

@@ -29,6 +29,7 @@ RIM = 0.02
 NARROWEST_RIM = 8
 """... and in pixels at least."""
 COARSEST = 16
+"""Voxels that a level has at least, however small the photographs; the least that settings allow."""
 LEAST_PIXELS = 1.5
 """Of a level's photographs that a voxel spans: smaller voxels would be moved by the pixels' noise alone."""
 

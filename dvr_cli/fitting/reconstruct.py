@@ -22,6 +22,7 @@ from dvr_cli.fitting.devices import kernels_loading, resolve_device, torch_threa
 from dvr_cli.fitting.events import Message, StepReport
 from dvr_cli.fitting.first_field import first_field
 from dvr_cli.fitting.levels import Watch, run_level
+from dvr_cli.fitting.memory import peak_memory_gb
 from dvr_cli.fitting.preview import write_preview
 from dvr_cli.fitting.run_folder import RunFolder
 from dvr_cli.fitting.working_cube import in_cube, working_cube
@@ -104,15 +105,6 @@ def load_field(run: RunFolder) -> tuple[GridField, Float[np.ndarray, "4 4"]]:
         raise RunError(f"{run.path} has no checkpoint yet. Make one with: dvr reconstruct SCENE --out {run.path}")
     course = Course.from_checkpoint(state, torch.device("cpu"))
     return course.field, np.linalg.inv(course.cube_from_world)
-
-
-def peak_memory_gb() -> float | None:
-    """The most memory this process ever held, in 10^9 bytes; None where the system does not say."""
-    try:
-        import resource
-    except ImportError:
-        return None
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
 def _fit(

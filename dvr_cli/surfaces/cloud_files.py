@@ -17,24 +17,12 @@ def read_ply_cloud(path: Path) -> PointCloud:
 
     Points that are not finite are left out. Raises CompareError for a file that is missing, damaged or empty.
     """
-    import trimesh
-
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
         raise CompareError(f"{path} {what}: expected a PLY file with points, such as COLMAP's fused.ply.")
     _check_header(path)
-    try:
-        with path.open("rb") as stream:
-            # Given a stream instead of a path, trimesh cannot follow texture names to other files.
-            loaded = trimesh.load(stream, file_type="ply", process=False)
-        points = np.array(getattr(loaded, "vertices", np.zeros((0, 3))), dtype=np.float64).reshape(-1, 3)
-        raw = loaded.metadata.get("_ply_raw", {}).get("vertex", {}).get("data")
-        normals = _normals(raw, len(points))
-        colors = getattr(loaded, "colors", None)
-        usable = colors is not None and len(colors) == len(points)
-        colors = np.asarray(colors)[:, :3].astype(np.float64) / 255 if usable else None
-    except Exception as cause:  # a hostile file fails in as many ways as the parser has lines
-        raise CompareError(f"{path} cannot be read as PLY: {cause}.\nWrite the cloud again.") from cause
+    points, raw_normals, colors = ply_columns(path)
+    normals = None if raw_normals is None else _normals(raw_normals, len(points))
     kept = np.isfinite(points).all(axis=1)
     if not kept.any():
         raise CompareError(f"{path} holds no points with finite coordinates.\nGive another cloud.")
@@ -67,13 +55,36 @@ def write_ply_cloud(cloud: PointCloud, path: Path) -> None:
             temporary.write_bytes(header.encode() + rows.tobytes())
 
 
-def _normals(raw: object, count: int) -> Float[np.ndarray, "p 3"] | None:
-    """Unit normals from the file's columns, or None where it has none."""
-    names = getattr(getattr(raw, "dtype", None), "names", None) or (raw if isinstance(raw, dict) else ())
-    if not all(name in names for name in ("nx", "ny", "nz")):
-        return None
-    columns = [np.ravel(raw[name]) for name in ("nx", "ny", "nz")]  # type: ignore[index]
-    normals = np.stack(columns, axis=1).astype(np.float64)
+def ply_columns(
+    path: Path,
+) -> tuple[Float[np.ndarray, "p 3"], Float[np.ndarray, "n 3"] | None, Float[np.ndarray, "p 3"] | None]:
+    """Positions, normals and colours in [0, 1] as the file holds them; None for what it lacks.
+
+    The caller has checked the header, and decides what to make of bad values. CompareError for a damaged file.
+    """
+    import trimesh
+
+    try:
+        with path.open("rb") as stream:
+            # Given a stream instead of a path, trimesh cannot follow texture names to other files.
+            loaded = trimesh.load(stream, file_type="ply", process=False)
+        points = np.array(getattr(loaded, "vertices", np.zeros((0, 3))), dtype=np.float64).reshape(-1, 3)
+        raw = loaded.metadata.get("_ply_raw", {}).get("vertex", {}).get("data")
+        names = getattr(getattr(raw, "dtype", None), "names", None) or (raw if isinstance(raw, dict) else ())
+        normals = None
+        if all(name in names for name in ("nx", "ny", "nz")):
+            columns = [np.ravel(raw[name]) for name in ("nx", "ny", "nz")]
+            normals = np.stack(columns, axis=1).astype(np.float64)
+        stored = getattr(loaded, "colors", None)
+        usable = stored is not None and len(stored) == len(points)
+        colors = np.asarray(stored)[:, :3].astype(np.float64) / 255 if usable else None
+    except Exception as cause:  # a hostile file fails in as many ways as the parser has lines
+        raise CompareError(f"{path} cannot be read as PLY: {cause}.\nWrite the cloud again.") from cause
+    return points, normals, colors
+
+
+def _normals(normals: Float[np.ndarray, "n 3"], count: int) -> Float[np.ndarray, "p 3"] | None:
+    """Unit normals, or None where the file's are unusable."""
     lengths = np.linalg.norm(normals, axis=1, keepdims=True)
     usable = np.isfinite(lengths) & (lengths > 1e-12)
     if len(normals) != count or not usable.any():

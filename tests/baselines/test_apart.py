@@ -6,8 +6,9 @@ import signal
 import numpy as np
 import pytest
 
-from dvr_cli.baselines.apart import peak_memory_gb, run_apart
+from dvr_cli.baselines.apart import run_apart
 from dvr_cli.errors import CompareError, SceneError
+from dvr_cli.fitting.memory import peak_memory_gb
 
 
 def allocate(megabytes):
