@@ -5,7 +5,7 @@ the object and, where no silhouette forbids it, blobs that no photograph shows; 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -121,6 +121,7 @@ def keep_faces(mesh: Mesh, kept: Bool[np.ndarray, "f"]) -> Mesh:
         renumbered.reshape(faces.shape).astype(np.int64),
         None if mesh.normals is None else mesh.normals[used],
         None if mesh.colors is None else mesh.colors[used],
+        None if mesh.texture is None else replace(mesh.texture, corners=mesh.texture.corners[kept]),
     )
 
 

@@ -67,7 +67,7 @@ def to_world(mesh: Mesh, world_from_unit: Float[np.ndarray, "4 4"]) -> Mesh:
         raise ValueError("world_from_unit mirrors or flattens: its determinant must be positive")
     vertices = mesh.vertices @ linear.T + world_from_unit[:3, 3]
     normals = None if mesh.normals is None else mesh.normals @ linear.T / scale
-    return Mesh(vertices, mesh.faces, normals, mesh.colors)
+    return Mesh(vertices, mesh.faces, normals, mesh.colors, mesh.texture)
 
 
 class _Grid:

@@ -1,9 +1,11 @@
-"""A triangle mesh as four arrays. Faces are counter-clockwise seen from outside."""
+"""A triangle mesh as plain arrays. Faces are counter-clockwise seen from outside."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
+
+from dvr_cli.surfaces.texture import Texture
 
 
 @dataclass(frozen=True)
@@ -18,3 +20,5 @@ class Mesh:
     """Unit normals at the vertices, outwards."""
     colors: Float[np.ndarray, "v 3"] | None = None
     """RGB in [0, 1]."""
+    texture: Texture | None = None
+    """Colours finer than the vertices; where there is one it goes before `colors`."""
