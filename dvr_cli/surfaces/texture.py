@@ -21,9 +21,7 @@ class Texture:
     corners: Float[np.ndarray, "f 3 2"]
     """Texture coordinates (u, v) of the corners of each face of the mesh."""
 
-    def colours(
-        self, faces: Int[np.ndarray, "n"], weights: Float[np.ndarray, "n 3"]
-    ) -> Float[np.ndarray, "n 3"]:
+    def colours(self, faces: Int[np.ndarray, "n"], weights: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
         """RGB in [0, 1] at points of the surface, linear between texel centres; outside the image its edge goes on.
 
         `faces` are indices (0 or more), `weights` barycentric weights of their corners.
