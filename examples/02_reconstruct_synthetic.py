@@ -18,10 +18,11 @@ from dvr_cli.fitting.run_folder import RunFolder
 from dvr_cli.fitting.scene_description import describe_scene
 from dvr_cli.scenes.readers import read_scene
 from dvr_cli.scenes.synthetic import demo_shape, synthetic_scene, write_scene
-from dvr_cli.surfaces.cleaning import clean, is_watertight
+from dvr_cli.surfaces.cleaning import clean
 from dvr_cli.surfaces.export import write_mesh
 from dvr_cli.surfaces.extraction import extract, to_world
 from dvr_cli.surfaces.from_field import extract_field
+from dvr_cli.surfaces.topology import is_watertight
 
 OUTPUT = Path(__file__).parent / "output" / "02_synthetic"
 

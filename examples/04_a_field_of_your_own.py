@@ -13,9 +13,9 @@ from torch import nn
 
 from dvr_cli.fields.protocol import Field
 from dvr_cli.rendering.surface import first_hit, surface_at
-from dvr_cli.surfaces.cleaning import signed_volume
 from dvr_cli.surfaces.export import write_mesh
 from dvr_cli.surfaces.from_field import extract_field
+from dvr_cli.surfaces.topology import signed_volume
 
 OUTPUT = Path(__file__).parent / "output" / "04_ellipsoid.ply"
 STEPS = 150

@@ -7,8 +7,9 @@ that are too small are given to the side that surrounds them. (Pieces of one sid
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from dvr_cli.surfaces.cleaning import face_areas, face_components, keep_faces
+from dvr_cli.surfaces.cleaning import face_areas, keep_faces
 from dvr_cli.surfaces.mesh import Mesh
+from dvr_cli.surfaces.topology import face_components
 
 SMOOTHINGS = 5
 """Rounds of averaging with the neighbours, SurfaceTrimmer's default."""

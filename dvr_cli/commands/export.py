@@ -101,7 +101,7 @@ def views_with_masks(run: "RunFolder", note: Callable[[str], None]) -> "Sequence
 
 def describe_mesh(mesh: "Mesh") -> dict[str, Any]:
     """Size and soundness of a mesh, ready for JSON; lengths in world units."""
-    from dvr_cli.surfaces.cleaning import faces_outward, is_watertight, signed_volume
+    from dvr_cli.surfaces.topology import faces_outward, is_watertight, signed_volume
 
     lower, upper = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
     return {

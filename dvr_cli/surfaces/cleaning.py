@@ -1,4 +1,4 @@
-"""Which parts of a mesh stay: connected components, the masks that support them, and checks of the whole.
+"""Which parts of a mesh stay: connected components, and the masks that support them.
 
 A component is a set of faces connected through shared vertices. Reconstruction leaves specks in the air, bubbles inside
 the object and, where no silhouette forbids it, blobs that no photograph shows; what the masks confirm is the object.
@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 
 from dvr_cli.scenes.views import LoadedView
 from dvr_cli.surfaces.mesh import Mesh
+from dvr_cli.surfaces.topology import face_components, signed_volumes
 
 Keep = Literal["largest", "supported", "all"]
 
@@ -46,46 +47,6 @@ class Cleaned:
     """Components removed because masks contradict them."""
 
 
-def signed_volume(mesh: Mesh) -> float:
-    """Volume (cubed units of the vertices); positive when faces look outwards, meaningful for closed meshes."""
-    return float(_volumes(mesh).sum())
-
-
-def is_watertight(mesh: Mesh) -> bool:
-    """True when every edge belongs to two faces that pass it in opposite directions, and there is a face at all."""
-    if not len(mesh.faces):
-        return False
-    start, end = mesh.faces.ravel(), np.roll(mesh.faces, -1, axis=1).ravel()
-    count = len(mesh.vertices)
-    forward, backward = np.sort(start * count + end), np.sort(end * count + start)
-    return bool((np.diff(forward) > 0).all() and np.array_equal(forward, backward))
-
-
-def faces_outward(mesh: Mesh) -> bool:
-    """True for a watertight mesh of positive volume."""
-    return is_watertight(mesh) and signed_volume(mesh) > 0
-
-
-def euler_characteristic(mesh: Mesh) -> int:
-    """Vertices - edges + faces, over the vertices in use: 2 for a sphere, 0 for a torus, summed over components."""
-    edges = np.sort(mesh.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
-    unique_edges = np.unique(edges[:, 0] * len(mesh.vertices) + edges[:, 1])
-    return len(np.unique(mesh.faces)) - len(unique_edges) + len(mesh.faces)
-
-
-def face_components(mesh: Mesh) -> tuple[int, Int[np.ndarray, "f"]]:
-    """Number of connected components and the component of every face."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    first, second = mesh.faces[:, [0, 1]].ravel(), mesh.faces[:, [1, 2]].ravel()
-    count = len(mesh.vertices)
-    graph = coo_array((np.ones(len(first), dtype=np.int8), (first, second)), shape=(count, count))
-    of_vertex = connected_components(graph, directed=False)[1]
-    used, of_face = np.unique(of_vertex[mesh.faces[:, 0]], return_inverse=True)
-    return len(used), of_face.astype(np.int64)
-
-
 def clean(mesh: Mesh, views: Sequence[LoadedView] = (), keep: Keep = "supported") -> Cleaned:
     """Remove specks, cavities and, where views with masks are given, components that masks contradict.
 
@@ -96,7 +57,7 @@ def clean(mesh: Mesh, views: Sequence[LoadedView] = (), keep: Keep = "supported"
     if keep == "all" or count == 0:
         return Cleaned(mesh, count, 0, 0, 0)
     areas = np.bincount(of_face, weights=face_areas(mesh), minlength=count)
-    volumes = np.bincount(of_face, weights=_volumes(mesh), minlength=count)
+    volumes = np.bincount(of_face, weights=signed_volumes(mesh), minlength=count)
     largest = int(np.argmax(np.where(volumes > 0, areas, -1.0)))
     speck = areas < SPECK_AREA * areas[largest]
     cavity = ~speck & (volumes <= 0)
@@ -129,14 +90,6 @@ def face_areas(mesh: Mesh) -> Float[np.ndarray, "f"]:
     """Area of every face, squared units of the vertices."""
     corners = mesh.vertices[mesh.faces]
     return 0.5 * np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
-
-
-def _volumes(mesh: Mesh) -> Float[np.ndarray, "f"]:
-    """Signed volume between every face and the mesh's centre (near it, so that large coordinates cost no digits)."""
-    if not len(mesh.faces):
-        return np.zeros(0)
-    corners = mesh.vertices[mesh.faces] - mesh.vertices.mean(axis=0)
-    return np.einsum("fi,fi->f", corners[:, 0], np.cross(corners[:, 1], corners[:, 2])) / 6
 
 
 def _supported(

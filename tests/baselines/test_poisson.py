@@ -12,9 +12,10 @@ from dvr_cli.baselines.normals import (
 from dvr_cli.baselines.poisson import PoissonSurface, screened_poisson
 from dvr_cli.baselines.trimming import smoothed, split_at, trim_by_density
 from dvr_cli.errors import CompareError
-from dvr_cli.surfaces.cleaning import face_areas, is_watertight, signed_volume
+from dvr_cli.surfaces.cleaning import face_areas
 from dvr_cli.surfaces.cloud import PointCloud
 from dvr_cli.surfaces.mesh import Mesh
+from dvr_cli.surfaces.topology import is_watertight, signed_volume
 
 CENTRE, RADIUS, COUNT = np.array([1000.0, -2000.0, 300.0]), 40.0, 5000
 HOLE_HEIGHT = 0.9

@@ -10,9 +10,9 @@ from dvr_cli.baselines.visual_hull import visual_hull
 from dvr_cli.errors import CompareError
 from dvr_cli.scenes.cameras import apply
 from dvr_cli.scenes.synthetic import make_views, sphere, synthetic_scene
-from dvr_cli.surfaces.cleaning import faces_outward, signed_volume
 from dvr_cli.surfaces.mesh import Mesh
 from dvr_cli.surfaces.normals import vertex_normals
+from dvr_cli.surfaces.topology import faces_outward, signed_volume
 
 RADIUS, RESOLUTION, PIXEL = 0.6, 40, 0.033
 """Width of a pixel on the sphere, in unit space."""

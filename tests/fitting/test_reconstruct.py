@@ -12,7 +12,7 @@ from dvr_cli.errors import DeviceError, RunError, SceneError
 from dvr_cli.fitting.devices import resolve_device
 from dvr_cli.fitting.reconstruct import load_field
 from dvr_cli.fitting.run_folder import RunFolder
-from dvr_cli.surfaces.cleaning import is_watertight
+from dvr_cli.surfaces.topology import is_watertight
 from tests.fitting.tiny_runs import TINY, Observer, exact_mesh, fit, mesh_of, write_tiny_scene
 
 

@@ -7,17 +7,10 @@ import pytest
 
 from dvr_cli.scenes.synthetic import make_views, sphere
 from dvr_cli.scenes.synthetic_shapes import Sphere
-from dvr_cli.surfaces.cleaning import (
-    clean,
-    euler_characteristic,
-    face_areas,
-    face_components,
-    faces_outward,
-    is_watertight,
-    signed_volume,
-)
+from dvr_cli.surfaces.cleaning import clean, face_areas
 from dvr_cli.surfaces.extraction import extract
 from dvr_cli.surfaces.mesh import Mesh
+from dvr_cli.surfaces.topology import euler_characteristic, face_components, faces_outward, is_watertight, signed_volume
 
 
 def ball(radius, centre=(0.0, 0.0, 0.0), resolution=48):

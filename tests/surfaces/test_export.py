@@ -5,10 +5,10 @@ import pytest
 
 from dvr_cli.errors import ExportError
 from dvr_cli.scenes.synthetic_shapes import Sphere
-from dvr_cli.surfaces.cleaning import faces_outward, is_watertight
 from dvr_cli.surfaces.export import FORMATS, check_path, read_mesh, write_mesh
 from dvr_cli.surfaces.extraction import extract
 from dvr_cli.surfaces.mesh import Mesh
+from dvr_cli.surfaces.topology import faces_outward, is_watertight
 
 WITH_COLOUR = (".ply", ".obj", ".glb")
 

@@ -6,8 +6,8 @@ import pytest
 from dvr_cli.errors import ExportError
 from dvr_cli.scenes.synthetic_shapes import Blend, RoundedBox, Sphere, Torus, demo_shape
 from dvr_cli.surfaces import extraction
-from dvr_cli.surfaces.cleaning import euler_characteristic, is_watertight, signed_volume
 from dvr_cli.surfaces.extraction import extract, to_world
+from dvr_cli.surfaces.topology import euler_characteristic, is_watertight, signed_volume
 
 TORUS_VOLUME = 2 * np.pi**2 * 0.5 * 0.2**2
 DOUBLE_TORUS = Blend(Torus(0.3, 0.12, (-0.32, 0.0, 0.0)), Torus(0.3, 0.12, (0.32, 0.0, 0.0)), softness=0.05)
