@@ -21,7 +21,6 @@ STEPS_SHARE = 0.4
 """Of the steps of the levels used: on photographs as small as these, more bring nothing."""
 FINEST_VOXELS = 128
 """Finer levels of the preset are left out: their voxels would be smaller than a pixel."""
-REFERENCE_RESOLUTION = 300
 SAMPLES = 200_000
 PICTURED_VIEWS = (3, 12)
 ERROR_SHARE = 0.005
@@ -54,6 +53,7 @@ def demo_command(
     from dvr_cli.commands.fit import fit_scene
     from dvr_cli.fitting.run_folder import RunFolder
     from dvr_cli.fitting.scene_description import describe_scene, read_described_scene
+    from dvr_cli.surfaces.exact import exact_surface
     from dvr_cli.surfaces.export import write_mesh
 
     output.note(f"Making {VIEWS} photographs of the built-in object in {out / 'scene'}")
@@ -66,7 +66,7 @@ def demo_command(
             raise typer.Exit(exit_code)
         mesh = mesh_of_run(run, None, "supported", output.note).mesh
     write_mesh(mesh, out / "demo.ply")
-    reference = exact_surface(shape, scene)
+    reference = exact_surface(shape, scene.world_from_unit)
     draw_comparison(out / "comparison.png", mesh, reference, shape, scene, views)
     _print_result(out, measure(mesh, reference), summary.seconds, output)
 
@@ -78,14 +78,6 @@ def make_demo_scene(folder: Path) -> "tuple[Shape, list[LoadedView]]":
     scene, views, shape = synthetic_scene(views=VIEWS, image_size=IMAGE_SIZE)
     write_scene(folder, views, scene.world_from_unit)
     return shape, views
-
-
-def exact_surface(shape: "Shape", scene: "Scene") -> "Mesh":
-    """The exact surface as a fine mesh in world units, coloured as photographed."""
-    from dvr_cli.surfaces.extraction import extract, to_world
-
-    mesh = extract(shape.value, shape.gradient, lambda points, _: shape.colour(points), resolution=REFERENCE_RESOLUTION)
-    return to_world(mesh, scene.world_from_unit)
 
 
 def measure(mesh: "Mesh", reference: "Mesh") -> "SurfaceDistance":

@@ -24,7 +24,6 @@ from dvr_cli.comparing.suite_rows import SuiteRow, evaluation_from_json
 from dvr_cli.files import write_text
 
 INTERRUPTED = (130, 143, -signal.SIGINT, -signal.SIGTERM)
-REFERENCE_RESOLUTION = 300
 
 
 @dataclass(frozen=True)
@@ -161,16 +160,15 @@ def _sources(scene: SuiteScene, place: BenchPlace, note: Callable[[str], None]) 
     reference = folder / "reference.ply"
     if not reference.is_file():
         from dvr_cli.scenes.synthetic import demo_shape, sphere, synthetic_scene, write_scene
+        from dvr_cli.surfaces.exact import exact_surface
         from dvr_cli.surfaces.export import write_mesh
-        from dvr_cli.surfaces.extraction import extract, to_world
 
         note(f"Making {scene.synthetic.views} photographs in {folder}")
         made = scene.synthetic
         shape = demo_shape(made.seed) if made.shape == "demo" else sphere(0.6)
         described, views, shape = synthetic_scene(shape, made.views, made.image_size, made.seed)
         write_scene(folder, views, described.world_from_unit)
-        exact = extract(shape.value, shape.gradient, resolution=REFERENCE_RESOLUTION)
-        write_mesh(to_world(exact, described.world_from_unit), reference)
+        write_mesh(exact_surface(shape, described.world_from_unit), reference)
     return str(folder), str(reference)
 
 

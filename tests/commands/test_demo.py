@@ -1,6 +1,7 @@
 """`dvr demo`: its scene reads back as made, its measure is zero for the exact surface, and it goes the whole way."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from dvr_cli.config import PRESETS
 from dvr_cli.fitting.run_folder import RunFolder
 from dvr_cli.fitting.scene_description import read_described_scene
 from dvr_cli.scenes.images import load_views
+from dvr_cli.surfaces import exact
 
 STEPS = 12
 
@@ -20,7 +22,7 @@ STEPS = 12
 def small(monkeypatch):
     monkeypatch.setattr(demo, "VIEWS", 4)
     monkeypatch.setattr(demo, "IMAGE_SIZE", 64)
-    monkeypatch.setattr(demo, "REFERENCE_RESOLUTION", 48)
+    monkeypatch.setattr(exact, "exact_surface", partial(exact.exact_surface, resolution=48))
     monkeypatch.setattr(demo, "SAMPLES", 2000)
     monkeypatch.setattr(demo, "PICTURED_VIEWS", (0, 2))
 
@@ -48,7 +50,7 @@ def test_demo_scene_keeps_its_similarity(small, tmp_path):
 def test_exact_surface_measures_zero_and_is_drawn(small, tmp_path):
     shape, views = demo.make_demo_scene(tmp_path / "scene")
     scene = read_described_scene(tmp_path / "scene", {"masks": True})
-    reference = demo.exact_surface(shape, scene)
+    reference = exact.exact_surface(shape, scene.world_from_unit)
     found = demo.measure(reference, reference)
     assert found.chamfer_percent < 1e-4 and found.f_score == 1
     demo.draw_comparison(tmp_path / "comparison.png", reference, reference, shape, scene, views)
