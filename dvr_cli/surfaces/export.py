@@ -1,80 +1,104 @@
-"""Writing and reading of mesh files through trimesh: PLY, OBJ, STL, GLB.
+"""Writing of mesh files: PLY, OBJ with its material and texture, STL, GLB, USDZ. Reading is in mesh_reading.py.
 
-Coordinates are the scene's world units and axes in every format. glTF viewers take +y for up; no axis is turned for
-them, so that all four files of one mesh coincide.
+Coordinates are the scene's world units and axes unless a `Placement` says more about the scene.
 """
 
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from dvr_cli.errors import ExportError
 from dvr_cli.files import disk_errors, replacing
+from dvr_cli.surfaces.gltf_files import encode_glb
 from dvr_cli.surfaces.mesh import Mesh
+from dvr_cli.surfaces.mesh_formats import FORMATS, IMAGE_KINDS, check_path, holds
+from dvr_cli.surfaces.mesh_reading import read_mesh
+from dvr_cli.surfaces.placement import AS_IS, Placement, placed
+from dvr_cli.surfaces.texture_images import EncodedImage, encode_image
+from dvr_cli.surfaces.usd_files import write_usdz
+from dvr_cli.surfaces.wavefront_files import companion_stem, material_library, obj_chunks
 
-FORMATS = {
-    ".ply": "binary; normals and vertex colours",
-    ".obj": "text; normals and vertex colours",
-    ".stl": "binary; shape only",
-    ".glb": "binary glTF; normals and vertex colours",
-}
-"""What can be written, by suffix, and what it holds."""
-
-
-def check_path(path: Path) -> None:
-    """Raise ExportError unless `write_mesh` could write there: the suffix is known and the folder is one."""
-    if path.suffix.lower() not in FORMATS:
-        known = ", ".join(f"{suffix} ({holds})" for suffix, holds in FORMATS.items())
-        raise ExportError(f"{path}: unknown mesh format '{path.suffix}'. Supported: {known}.")
-    if path.is_dir():
-        raise ExportError(f"{path} is a folder: expected the name of a file to write.")
-    if path.parent.exists() and not path.parent.is_dir():
-        raise ExportError(f"{path.parent} is not a folder: choose another place for {path.name}.")
+__all__ = ["FORMATS", "FileOptions", "check_options", "check_path", "holds", "read_mesh", "write_mesh"]
 
 
-def write_mesh(mesh: Mesh, path: Path) -> None:
-    """Write a mesh in the format of the suffix, under a temporary name first; missing folders are made.
+@dataclass(frozen=True)
+class FileOptions:
+    """How a mesh becomes a file."""
 
-    Coordinates are stored in single precision by .ply, .stl and .glb. Raises ExportError for an unknown suffix, an
-    empty mesh, or when the file cannot be written.
+    placement: Placement = AS_IS
+    """What is known about the scene's axes and units."""
+    image: EncodedImage | None = None
+    """The mesh's texture as `encode_image` made it, so that several files share one encoding; None: PNG, any size."""
+
+
+def check_options(path: Path, options: FileOptions) -> None:
+    """Raise ExportError when the image is of a kind that readers of this format need not understand."""
+    kinds = IMAGE_KINDS.get(path.suffix.lower())
+    if kinds and options.image is not None and options.image.kind not in kinds:
+        raise ExportError(
+            f"{path.name}: a {path.suffix} file cannot have a texture in the format {options.image.kind}.\n"
+            f"Expected one of {', '.join(kinds)}."
+        )
+
+
+def write_mesh(mesh: Mesh, path: Path, options: FileOptions = FileOptions()) -> list[Path]:
+    """Write a mesh in the format of the suffix and return the files written, `path` first; missing folders are made.
+
+    What the format cannot hold is left out; a texture goes before vertex colours. A textured .obj comes with NAME.mtl
+    and NAME.png (or .jpg). All files are written under temporary names first and take their places together, the mesh
+    last: a failure leaves the old ones. Coordinates are stored in single precision by .ply, .stl, .glb and .usdz.
+    Raises ExportError for an unknown suffix, a mesh that is empty or not finite, or when a file cannot be written.
     """
     check_path(path)
-    if not len(mesh.faces):
-        raise ExportError(f"{path}: the mesh has no faces, so there is nothing to write.")
-    content = _encoded(mesh, path.suffix.lower()[1:])
+    check_options(path, options)
+    _check_mesh(mesh, path)
+    mesh = placed(mesh, options.placement, path.suffix)
+    image = None
+    if mesh.texture is not None and "texture" in holds(path):
+        image = options.image or encode_image(mesh.texture.image)
     with disk_errors(path, ExportError, "Free some space, or choose another place."):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary:
-            temporary.write_bytes(content)
+        return _write(mesh, image, path)
 
 
-def read_mesh(path: Path) -> Mesh:
-    """Read shape, normals (computed where the file has none) and colours of any format that `write_mesh` writes.
-
-    STL stores every face's corners apart; corners at the same place are merged. Raises ExportError for a file that is
-    missing or not a mesh.
-    """
-    import trimesh
-
-    if not path.is_file():
-        raise ExportError(f"{path} does not exist: expected a mesh file ({', '.join(FORMATS)}).")
+def _write(mesh: Mesh, image: EncodedImage | None, path: Path) -> list[Path]:
     suffix = path.suffix.lower()
-    try:
-        scene = trimesh.load_scene(path, process=suffix == ".stl")
-        parts, nodes = list(scene.geometry.values()), scene.graph.nodes_geometry
-        # Baking transforms drops the stored normals: what is a single mesh in place is taken as it is.
-        in_place = len(parts) == len(nodes) == 1 and np.array_equal(scene.graph.get(nodes[0])[0], np.eye(4))
-        loaded = parts[0] if in_place else scene.to_mesh()
-        vertices = np.asarray(loaded.vertices, dtype=np.float64)
-        faces = np.asarray(loaded.faces, dtype=np.int64)
-        normals = np.array(loaded.vertex_normals, dtype=np.float64)
-        colors = np.array(loaded.visual.vertex_colors[:, :3]) / 255 if loaded.visual.kind == "vertex" else None
-    except Exception as error:  # a hostile file fails in as many ways as the parser has lines
-        known = ", ".join(FORMATS)
-        raise ExportError(f"{path} is not a mesh that can be read: {error}. Expected one of {known}.") from error
-    if not len(faces) or not np.isfinite(vertices).all() or faces.min() < 0 or faces.max() >= len(vertices):
-        raise ExportError(f"{path} is damaged: it has no faces, NaN coordinates or faces that name missing vertices.")
-    return Mesh(vertices, faces, normals, colors)
+    if suffix == ".obj":
+        return _write_obj(mesh, image, path)
+    with replacing(path) as temporary:
+        if suffix == ".usdz":
+            write_usdz(mesh, image, temporary)
+        else:
+            content = encode_glb(mesh, image, path.stem) if suffix == ".glb" else _encoded(mesh, suffix[1:])
+            temporary.write_bytes(content)
+    return [path]
+
+
+def _write_obj(mesh: Mesh, image: EncodedImage | None, path: Path) -> list[Path]:
+    contents: dict[Path, Iterable[bytes]] = {}
+    library = None
+    if image is not None:
+        stem = companion_stem(path.stem)
+        library, picture = path.with_name(f"{stem}.mtl"), path.with_name(f"{stem}{image.suffix}")
+        contents = {library: [material_library(picture.name)], picture: [image.content]}
+    contents = {path: obj_chunks(mesh, library.name if library else None), **contents}
+    with ExitStack() as stack:
+        # The stack unwinds from the last to the first, so the mesh takes its place when all it names is there.
+        for file, chunks in contents.items():
+            with open(stack.enter_context(replacing(file)), "wb") as stream:
+                stream.writelines(chunks)
+    return list(contents)
+
+
+def _check_mesh(mesh: Mesh, path: Path) -> None:
+    if not len(mesh.faces):
+        raise ExportError(f"{path}: the mesh has no faces, so there is nothing to write.")
+    corners = None if mesh.texture is None else mesh.texture.corners
+    if not np.isfinite(mesh.vertices).all() or (corners is not None and not np.isfinite(corners).all()):
+        raise ExportError(f"{path}: the mesh has coordinates that are NaN or infinite, which no viewer can show.")
 
 
 def _encoded(mesh: Mesh, file_type: str) -> bytes:
@@ -89,9 +113,6 @@ def _encoded(mesh: Mesh, file_type: str) -> bytes:
         mesh.vertices, mesh.faces, vertex_normals=mesh.normals, vertex_colors=colors, process=False
     )
     options: dict[str, object] = {"file_type": file_type}
-    if file_type in ("ply", "obj"):
-        options["vertex_normal" if file_type == "ply" else "include_normals"] = mesh.normals is not None
-    if file_type == "obj":
-        options |= {"digits": 9, "header": "dvr"}
-    content = converted.export(**options)
-    return content.encode() if isinstance(content, str) else bytes(content)
+    if file_type == "ply":
+        options["vertex_normal"] = mesh.normals is not None
+    return bytes(converted.export(**options))
