@@ -4,6 +4,7 @@ A file may have several parts, placed by transformations and with materials of t
 that the file repeats along texture seams are joined again.
 """
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +65,7 @@ def read_mesh(path: Path, note: Callable[[str], None] | None = None) -> Mesh:
     faces, vertices = mesh.faces, mesh.vertices
     if not len(faces) or not np.isfinite(vertices).all() or faces.min() < 0 or faces.max() >= len(vertices):
         raise ExportError(f"{path} is damaged: it has no faces, NaN coordinates or faces that name missing vertices.")
-    if all(part.corners is None for part in parts):
+    if all(part.corners is None and part.image is None for part in parts):
         return mesh
     texture, reason = _texture(parts, path.name)
     if reason and note:
@@ -101,9 +102,12 @@ class FilesBeside:
 
 def _parts(path: Path, beside: FilesBeside) -> list[_Part]:
     import trimesh
+    from PIL import Image
 
     suffix = path.suffix.lower()
-    with path.open("rb") as stream:
+    with path.open("rb") as stream, warnings.catch_warnings():
+        # Pillow warns of large images when it opens them; how large one may be is decided here, in `pixels_of`.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         scene = trimesh.load_scene(stream, file_type=suffix[1:], resolver=beside, process=suffix == ".stl")
         parts = []
         for node in scene.graph.nodes_geometry:
@@ -133,6 +137,8 @@ def _part(loaded: Any, matrix: Float[np.ndarray, "4 4"], linear: bool) -> _Part:
         colors = srgb_from_linear(np.clip(colors, 0, 1)) if linear else colors
     material = getattr(visual, "material", None)
     image = getattr(material, "baseColorTexture", None) or getattr(material, "image", None)
+    if image is not None and image.format is None:  # made up by trimesh, not read from a file
+        image = None
     if not np.array_equal(matrix, np.eye(4)):
         vertices = vertices @ matrix[:3, :3].T + matrix[:3, 3]
         # Normals are planes: they take the inverse transposed, which the cofactors are up to a positive factor.
@@ -165,8 +171,7 @@ def _texture(parts: list[_Part], name: str) -> tuple[Texture | None, str]:
     corners: list[np.ndarray] = []
     for part in parts:
         if part.image is None or part.corners is None:
-            some = any(other.image is not None for other in parts)
-            return None, "only some of its parts have one" if some else "no image of it can be opened"
+            return None, _what_is_missing(parts)
         inside = _inside(part.corners)
         if inside is None:
             return None, "it repeats the image within a face"
@@ -187,6 +192,14 @@ def _texture(parts: list[_Part], name: str) -> tuple[Texture | None, str]:
         lowest = np.array([0, height - tops[id(part.image)] - part.image.height])
         corners[number] = (corners[number] * size + lowest) / [width, height]
     return Texture(np.concatenate(pixels), np.concatenate(corners)), ""
+
+
+def _what_is_missing(parts: list[_Part]) -> str:
+    if all(part.image is None for part in parts):
+        return "no image of it can be opened"
+    if all(part.corners is None for part in parts):
+        return "it has no coordinates in its image"
+    return "only some of its parts have one"
 
 
 def _inside(corners: Float[np.ndarray, "f 3 2"]) -> Float[np.ndarray, "f 3 2"] | None:

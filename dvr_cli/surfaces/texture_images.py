@@ -29,6 +29,8 @@ MOST_PIXELS = 178_000_000
 BEST_QUALITY = 95
 LOWEST_QUALITY = 60
 SMALLEST_SIDE = 16
+# The search for a quality ends after so many files between the best and the worst, or close below the limit.
+MOST_TRIES, CLOSE = 4, 0.93
 # WebP stores sides in 14 bits, JPEG in 16.
 LONGEST_SIDE: dict[ImageKind, int] = {"png": 1 << 30, "jpeg": 65500, "webp": 16383}
 
@@ -123,14 +125,18 @@ def _fitting(picture: "Image", kind: ImageKind, max_bytes: int | None) -> tuple[
     good, quality = _encoded(picture, kind, LOWEST_QUALITY), LOWEST_QUALITY
     if not fits(good):
         return None, None
-    too_good = BEST_QUALITY
-    while too_good - quality > 2:
-        middle = (too_good + quality) // 2
+    too_good, too_large = BEST_QUALITY, len(best)
+    for _ in range(MOST_TRIES):
+        if too_good - quality <= 2 or len(good) > CLOSE * (max_bytes or 0):
+            break
+        # Size grows about exponentially with quality.
+        share = np.log((max_bytes or 0) / len(good)) / np.log(too_large / len(good))
+        middle = min(max(quality + 1, int(quality + share * (too_good - quality))), too_good - 1)
         content = _encoded(picture, kind, middle)
         if fits(content):
             good, quality = content, middle
         else:
-            too_good = middle
+            too_good, too_large = middle, len(content)
     return good, quality
 
 
