@@ -106,7 +106,7 @@ def evaluate(judging: Judging, output: Output) -> Result:
     found = _scene_of(judging, run, note)
     cameras = None if found is None else [view.camera for view in found.scene.views]
     judge = None if reference is None else geometry_judge(reference, judging.geometry, cameras)
-    shape = read_shape(judging.mesh) if run is None else _shape_of_run(run, note)
+    shape = read_shape(judging.mesh, note) if run is None else _shape_of_run(run, note)
     if judge is None and not isinstance(shape, Mesh):
         raise CompareError(
             f"{judging.mesh} is a cloud: it has no silhouette and hides nothing, so photographs cannot judge it.\n"
@@ -235,6 +235,7 @@ def _by_photographs(
     from dvr_cli.comparing.photographs import judge_images, judge_silhouettes
     from dvr_cli.comparing.rephotography import rephotograph
     from dvr_cli.surfaces.mesh import Mesh
+    from dvr_cli.viewing.shading import has_colours
 
     if not isinstance(shape, Mesh):
         note("A cloud hides nothing and has no silhouette, so photographs cannot judge it.")
@@ -249,12 +250,12 @@ def _by_photographs(
         results = [rephotograph(shape, views, indices)]
         if has_masks:
             results.append(judge_silhouettes(shape, views, indices))
-        if shape.colors is not None:
+        if has_colours(shape):
             results.append(judge_images(shape, views, indices, lpips=judging.lpips))
         for result in results:
             yield replace(result, settings={"view_set": name, **result.settings})
-    if shape.colors is None:
-        note("The mesh has no colours, so its texture is not judged.")
+    if not has_colours(shape):
+        note("The mesh has neither a texture nor vertex colours, so only its shape is judged.")
 
 
 def _next_step(judging: Judging, run: "RunFolder | None") -> str:

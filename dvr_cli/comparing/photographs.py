@@ -1,4 +1,4 @@
-"""A mesh against the photographs: the colours of its vertices as pictures, and its silhouettes against the masks.
+"""A mesh against the photographs: its own colours as pictures, and its silhouettes against the masks.
 
 Pictures have one ray through each pixel centre. Of a masked view only the mask counts, so that a background that nobody
 asked for has no say. Numbers are means over views of each view's number; docs/photo_evaluation.md says what they mean.
@@ -16,7 +16,8 @@ from dvr_cli.errors import CompareError
 from dvr_cli.scenes.views import LoadedView
 from dvr_cli.surfaces.mesh import Mesh
 from dvr_cli.surfaces.raycasting import RayCaster
-from dvr_cli.viewing.render import SurfaceImage, cast
+from dvr_cli.viewing.render import SurfaceImage, cast, has_colours, surface_colours
+from dvr_cli.viewing.texture_levels import TextureLevels
 
 SSIM_WINDOW = 7
 """Side of SSIM's windows, pixels; scikit-image's default."""
@@ -25,29 +26,32 @@ LEAST_SQUARED_ERROR = 1e-12
 
 
 def judge_images(mesh: Mesh, views: Sequence[LoadedView], indices: Sequence[int], lpips: bool = False) -> Evaluation:
-    """Rendered vertex colours against the photographs: `psnr`, `psnr_covered` (dB), `ssim`, `missed`, maybe `lpips`.
+    """The mesh's own colours against the photographs: `psnr`, `psnr_covered` (dB), `ssim`, `missed`, maybe `lpips`.
 
-    Each is the mean over the views of `indices`. CompareError when there is none, or LPIPS is asked for and cannot be
-    computed; ExportError for a mesh without faces.
+    The colours are those of its texture where it has one, or else of its vertices. Each number is the mean over the
+    views of `indices`. CompareError when there is none, or LPIPS is asked for and cannot be computed; ExportError for a
+    mesh without faces.
     """
     indices = checked_indices(indices, views)
     judge = Lpips() if lpips else None
     names = ("psnr", "psnr_covered", "ssim", "missed", *(("lpips",) if lpips else ()))
     settings = {
         **picture_settings(views, indices),
+        **_colour_settings(mesh),
         "rays_per_pixel": 1,
         "missed_pixels": "black",
         "ssim_window": SSIM_WINDOW,
         **({"lpips_network": judge.network} if judge else {}),
     }
-    if mesh.colors is None:
+    if not has_colours(mesh):
         measures = tuple(_image_measure(name, None) for name in names)
         return Evaluation("images", settings, measures, ("The mesh has no colours, so there is no picture to judge.",))
     caster = RayCaster(mesh)
+    levels = TextureLevels(mesh) if mesh.texture is not None else None
     rows = []
     for index in indices:
         view, surface = views[index], cast(mesh, views[index].camera, caster)
-        rendered = np.clip(surface.interpolated(mesh, mesh.colors), 0, 1)
+        rendered = surface_colours(mesh, surface, view.camera, levels)
         rows.append(image_scores(rendered, surface.hit, view, judge))
     measures = tuple(_image_measure(name, mean_of_defined([row[name] for row in rows])) for name in names)
     return Evaluation("images", settings, measures, _image_notes(views, indices, rows))
@@ -174,6 +178,14 @@ def mean_of_defined(values: Iterable[float]) -> float | None:
     """The mean of those that are numbers; None when none is."""
     numbers = [value for value in values if np.isfinite(value)]
     return float(np.mean(numbers)) if numbers else None
+
+
+def _colour_settings(mesh: Mesh) -> dict[str, Any]:
+    """Where the colours come from: a texture is finer than vertices, so their numbers are about different things."""
+    if mesh.texture is None:
+        return {"colours": None if mesh.colors is None else "vertices"}
+    height, width = mesh.texture.image.shape[:2]
+    return {"colours": "texture", "texture_size": f"{width}x{height}"}
 
 
 def _silhouette_iou(surface: SurfaceImage, view: LoadedView) -> float:

@@ -4,6 +4,7 @@ A .ply without faces is a cloud, as scanners and COLMAP write them. Headers are 
 that a damaged or hostile file is refused instead of filling the memory.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,10 @@ KNOWN = (*FORMATS, ".xyz")
 LARGEST_TEXT = 8 << 30
 
 
-def read_shape(path: Path) -> Shape:
-    """The mesh or cloud in a file; colours are read where there are any, normals of a cloud too.
+def read_shape(path: Path, note: Callable[[str], None] | None = None) -> Shape:
+    """The mesh or cloud in a file; colours and textures are read where there are any, normals of a cloud too.
 
+    `note` is told of a texture that cannot be honoured.
     CompareError or ExportError for a file that is missing, unreadable, empty, without faces where its format wants
     some, or with coordinates that are not finite.
     """
@@ -37,7 +39,7 @@ def read_shape(path: Path) -> Shape:
     elif suffix == ".ply" and not (counts := _ply_counts(path)).get("face"):
         shape = _read_ply_cloud(path, counts.get("vertex", 0))
     else:
-        shape = read_mesh(path)
+        shape = read_mesh(path, note)
     return check_shape(shape, str(path))
 
 

@@ -6,13 +6,13 @@ from typing import Any
 
 from dvr_cli.comparing.comparison import Column, Comparison
 from dvr_cli.reporting.document import deciding_row
-from dvr_cli.reporting.error_colours import error_scale
 from dvr_cli.reporting.measured import MeasuredProtocol
 from dvr_cli.reporting.mesh_statistics import diagonal_of
 from dvr_cli.reporting.pictures import Pictures, PictureSet
 from dvr_cli.reporting.tables import Mark, family_mark
 from dvr_cli.surfaces.cloud import PointCloud
 from dvr_cli.surfaces.mesh import Mesh
+from dvr_cli.viewing.error_colours import error_scale
 
 _WORDS = {
     "shaded": "Shaded picture",

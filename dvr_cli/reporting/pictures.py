@@ -12,12 +12,12 @@ from jaxtyping import Float
 from dvr_cli.comparing.comparison import Comparison
 from dvr_cli.reporting.distances import Distance, distance_to
 from dvr_cli.reporting.encoding import picture_uri
-from dvr_cli.reporting.error_colours import error_colours, limit_of
 from dvr_cli.reporting.framing import Frame
 from dvr_cli.scenes.views import Camera
 from dvr_cli.surfaces.mesh import Mesh
 from dvr_cli.surfaces.raycasting import RayCaster
-from dvr_cli.viewing.render import SurfaceImage, What, cast, paint
+from dvr_cli.viewing.error_colours import error_colours, limit_of
+from dvr_cli.viewing.render import SurfaceImage, What, averaged, cast, has_colours, paint
 
 KINDS: tuple[What, ...] = ("shaded", "colour", "normals")
 _SUPERSAMPLE = 2
@@ -133,19 +133,8 @@ def _error(
 def _draw(mesh: Mesh, caster: RayCaster, camera: Camera) -> dict[str, str]:
     fine = camera.resized(camera.height * _SUPERSAMPLE, camera.width * _SUPERSAMPLE)
     surface = cast(mesh, fine, caster)
-    kinds = KINDS if mesh.colors is not None else tuple(kind for kind in KINDS if kind != "colour")
-    return {kind: picture_uri(*_averaged(paint(mesh, surface, fine, kind), surface)) for kind in kinds}
-
-
-def _averaged(
-    painted: Float[np.ndarray, "h2 w2 3"], surface: SurfaceImage
-) -> tuple[Float[np.ndarray, "h w 3"], Float[np.ndarray, "h w"]]:
-    """Means over the samples of each pixel that hit something, and the share of those that do."""
-    height, width = surface.hit.shape[0] // _SUPERSAMPLE, surface.hit.shape[1] // _SUPERSAMPLE
-    blocks = (height, _SUPERSAMPLE, width, _SUPERSAMPLE)
-    hits = surface.hit.reshape(blocks).sum(axis=(1, 3))
-    summed = np.where(surface.hit[..., None], painted, 0.0).reshape(*blocks, 3).sum(axis=(1, 3))
-    return summed / np.maximum(hits, 1)[..., None], hits / _SUPERSAMPLE**2
+    kinds = KINDS if has_colours(mesh) else tuple(kind for kind in KINDS if kind != "colour")
+    return {kind: picture_uri(*averaged(paint(mesh, surface, fine, kind), surface.hit, _SUPERSAMPLE)) for kind in kinds}
 
 
 def _points_of_reference(

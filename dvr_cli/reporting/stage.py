@@ -9,13 +9,13 @@ from jaxtyping import Float
 
 from dvr_cli.comparing.comparison import Comparison
 from dvr_cli.reporting.distances import distance_to
-from dvr_cli.reporting.error_colours import error_scale
 from dvr_cli.reporting.framing import Frame
 from dvr_cli.reporting.gallery import Scale, scale_of
 from dvr_cli.reporting.viewer_meshes import Ball, ball_around, pack_mesh
 from dvr_cli.scenes.views import LoadedView
 from dvr_cli.surfaces.cloud import PointCloud
 from dvr_cli.surfaces.mesh import Mesh
+from dvr_cli.viewing.error_colours import error_scale
 
 ALL_FACES = 480_000
 """Of all meshes of the view together; each gets the same share within FEWEST_FACES and MOST_FACES."""

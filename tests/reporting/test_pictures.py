@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dvr_cli.reporting.error_colours import error_colours, error_scale, limit_of, round_up
 from dvr_cli.reporting.framing import choose_views, frame_view
 from dvr_cli.reporting.pictures import draw_pictures
 from dvr_cli.surfaces.cloud import PointCloud
+from dvr_cli.viewing.error_colours import error_colours, error_scale, limit_of, round_up
 from dvr_cli.viewing.render import cast
 from tests.reporting.tiny_comparison import moved
 
