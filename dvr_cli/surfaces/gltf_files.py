@@ -97,6 +97,33 @@ def unique_coordinates(
     return bits.view(np.float32).reshape(-1, 2).astype(np.float64), place
 
 
+def with_materials(content: bytes) -> bytes:
+    """A .glb file in which coloured primitives without a material have one, so that trimesh keeps the colours' digits.
+
+    It takes colours without a material to 8 bits, those of 16 bits (Blender writes them) by dropping the upper 8. The
+    same object comes back when nothing is to be done, or when it is no such file: the reader will say so.
+    """
+    if content[:4] != b"glTF" or content[16:20] != b"JSON":
+        return content
+    end = 20 + int.from_bytes(content[12:16], "little")
+    tree = json.loads(content[20:end])
+    primitives = [primitive for mesh in tree.get("meshes", []) for primitive in mesh["primitives"]]
+    bare = [one for one in primitives if "COLOR_0" in one["attributes"] and "material" not in one]
+    if not bare:
+        return content
+    tree["materials"] = [*tree.get("materials", []), {"name": "none"}]
+    for primitive in bare:
+        primitive["material"] = len(tree["materials"]) - 1
+    text = _padded(json.dumps(tree).encode(), b" ")
+    head = np.array([20 + len(text) + len(content) - end, len(text)], dtype="<u4").tobytes()
+    return b"".join([content[:8], head, b"JSON", text, content[end:]])
+
+
+def _padded(content: bytes, filler: bytes) -> bytes:
+    """Bytes filled up to a multiple of four."""
+    return content + filler * (-len(content) % 4)
+
+
 class _Buffer:
     """The binary chunk and the description of what lies where in it."""
 
@@ -153,8 +180,7 @@ def _texture(image: EncodedImage, view: int, name: str) -> dict[str, Any]:
 
 def _container(tree: dict[str, Any], buffer: _Buffer) -> bytes:
     """Header, JSON chunk and binary chunk (section 4.4)."""
-    text = json.dumps(tree, separators=(",", ":"), allow_nan=False).encode()
-    text += b" " * (-len(text) % 4)
+    text = _padded(json.dumps(tree, separators=(",", ":"), allow_nan=False).encode(), b" ")
     total = 12 + 8 + len(text) + 8 + buffer.length
     if total >= 1 << 32:
         raise ExportError(

@@ -6,16 +6,19 @@ that the file repeats along texture seams are joined again.
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from dvr_cli.errors import ExportError
+from dvr_cli.surfaces.gltf_files import with_materials
 from dvr_cli.surfaces.mesh import Mesh
 from dvr_cli.surfaces.mesh_formats import FORMATS, WRITTEN_ONLY
+from dvr_cli.surfaces.normals import vertex_normals
 from dvr_cli.surfaces.srgb import srgb_from_linear
 from dvr_cli.surfaces.texture import Texture
 from dvr_cli.surfaces.texture_images import MOST_PIXELS, pixels_of
@@ -37,6 +40,8 @@ class _Part:
     vertices: Float[np.ndarray, "v 3"]
     faces: Int[np.ndarray, "f 3"]
     normals: Float[np.ndarray, "v 3"]
+    stores_normals: bool
+    """Whether they are the file's; otherwise they are computed."""
     colors: Float[np.ndarray, "v 3"] | None
     corners: Float[np.ndarray, "f 3 2"] | None
     image: "Image | None"
@@ -70,7 +75,10 @@ def read_mesh(path: Path, note: Callable[[str], None] | None = None) -> Mesh:
     texture, reason = _texture(parts, path.name)
     if reason and note:
         note(f"{path.name} is read without its texture: {' and '.join([*beside.left_out, reason])}.")
-    return _welded(Mesh(vertices, faces, mesh.normals, None if texture else mesh.colors, texture))
+    # Normals that are not in the file were computed of vertices that it repeats: they differ across a seam.
+    normals = mesh.normals if all(part.stores_normals for part in parts) else None
+    welded = _welded(Mesh(vertices, faces, normals, None if texture else mesh.colors, texture))
+    return welded if normals is not None else replace(welded, normals=vertex_normals(welded))
 
 
 class FilesBeside:
@@ -105,7 +113,7 @@ def _parts(path: Path, beside: FilesBeside) -> list[_Part]:
     from PIL import Image
 
     suffix = path.suffix.lower()
-    with path.open("rb") as stream, warnings.catch_warnings():
+    with _opened(path) as stream, warnings.catch_warnings():
         # Pillow warns of large images when it opens them; how large one may be is decided here, in `pixels_of`.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         scene = trimesh.load_scene(stream, file_type=suffix[1:], resolver=beside, process=suffix == ".stl")
@@ -119,9 +127,15 @@ def _parts(path: Path, beside: FilesBeside) -> list[_Part]:
     return parts
 
 
+def _opened(path: Path) -> BinaryIO:
+    return BytesIO(with_materials(path.read_bytes())) if path.suffix.lower() == ".glb" else path.open("rb")
+
+
 def _part(loaded: Any, matrix: Float[np.ndarray, "4 4"], linear: bool) -> _Part:
     """An object of trimesh in its place; colours are `linear` in light in glTF."""
     vertices = np.asarray(loaded.vertices, dtype=np.float64)
+    # trimesh keeps the normals of a file where it would keep those it has computed, and says it in no other way.
+    stores_normals = "vertex_normals" in getattr(loaded, "_cache", ())
     normals = np.array(loaded.vertex_normals, dtype=np.float64)
     faces = np.asarray(loaded.faces, dtype=np.int64)
     visual = loaded.visual
@@ -148,7 +162,7 @@ def _part(loaded: Any, matrix: Float[np.ndarray, "4 4"], linear: bool) -> _Part:
         if np.linalg.det(matrix[:3, :3]) < 0:  # a mirror turns faces inside out
             faces, normals = faces[:, ::-1], -normals
             corners = None if corners is None else corners[:, ::-1]
-    return _Part(vertices, faces, normals, colors, corners, image)
+    return _Part(vertices, faces, normals, stores_normals, colors, corners, image)
 
 
 def _joined(parts: list[_Part]) -> Mesh:
@@ -213,9 +227,9 @@ def _inside(corners: Float[np.ndarray, "f 3 2"]) -> Float[np.ndarray, "f 3 2"] |
 
 
 def _welded(mesh: Mesh) -> Mesh:
-    """The mesh with vertices of the same position and normal joined, in the order of the first of each."""
-    normals = np.zeros_like(mesh.vertices) if mesh.normals is None else mesh.normals
-    rows = np.ascontiguousarray(np.concatenate([mesh.vertices, normals], axis=1) + 0.0)
+    """The mesh with vertices of the same position, and normal if any, joined, in the order of the first of each."""
+    columns = [mesh.vertices] if mesh.normals is None else [mesh.vertices, mesh.normals]
+    rows = np.ascontiguousarray(np.concatenate(columns, axis=1) + 0.0)
     keys = rows.view(np.dtype((np.void, rows.shape[1] * 8)))[:, 0]
     _, first, member = np.unique(keys, return_index=True, return_inverse=True)
     order = np.argsort(first)

@@ -1,6 +1,7 @@
 """A .glb file passes the Khronos validator, holds light and not stored colours, and splits vertices at seams only."""
 
 import json
+import struct
 from dataclasses import replace
 
 import numpy as np
@@ -106,6 +107,17 @@ def test_vertex_colours_of_other_programs_are_light_too(mesh, tmp_path):
     trimesh.Trimesh(mesh.vertices, mesh.faces, vertex_colors=stored, process=False).export(tmp_path / "a.glb")
     expected = srgb_from_linear(np.array([55, 128, 255]) / 255)
     np.testing.assert_allclose(read_mesh(tmp_path / "a.glb").colors[0], expected, atol=1e-6)
+
+
+def test_sixteen_bit_colours_without_a_material_are_read_in_full(mesh, tmp_path):
+    """As Blender writes an object that has colours and no material."""
+    tree, binary = parsed(encode_glb(without_texture(mesh), None, "a"))
+    del tree["materials"], tree["meshes"][0]["primitives"][0]["material"]
+    text = json.dumps(tree).encode()
+    text += b" " * (-len(text) % 4)
+    chunks = struct.pack("<I", len(text)) + b"JSON" + text + struct.pack("<I", len(binary)) + b"BIN\0" + binary
+    (tmp_path / "a.glb").write_bytes(b"glTF" + struct.pack("<II", 2, 12 + len(chunks)) + chunks)
+    np.testing.assert_allclose(read_mesh(tmp_path / "a.glb").colors, mesh.colors, atol=2e-4)
 
 
 @pytest.mark.parametrize(("stored", "light"), [(0.0, 0.0), (1.0, 1.0), (0.5, 0.21404), (0.04045, 0.00313)])

@@ -3,6 +3,7 @@
 import json
 import struct
 import zlib
+from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
@@ -165,6 +166,26 @@ def test_image_goes_on_by_repetition(tmp_path, offset, honoured):
         np.testing.assert_allclose(mesh.texture.corners[0], [[0.1, 0.2], [0.9, 0.2], [0.1, 0.7]], atol=1e-6)
     else:
         assert mesh.texture is None and "repeats the image within a face" in notes[0]
+
+
+@pytest.mark.parametrize("suffix", [".obj", ".glb"])
+def test_seams_close_without_normals_too(mesh, tmp_path, suffix):
+    write_mesh(replace(mesh, normals=None), tmp_path / f"a{suffix}")
+    again = read_mesh(tmp_path / f"a{suffix}")
+    np.testing.assert_array_equal(again.faces, mesh.faces)
+    assert is_watertight(again)
+    np.testing.assert_allclose(np.einsum("vc,vc->v", again.normals, mesh.normals), 1, atol=0.02)
+
+
+def test_hard_edges_stay(tmp_path):
+    """Vertices at one place with normals of their own are two."""
+    (tmp_path / "a.png").write_bytes(image_file((9, 9, 9)))
+    (tmp_path / "a.mtl").write_text("newmtl one\nmap_Kd a.png\n")
+    normals, faces = "vn 0 0 1\nvn 0.6 0 0.8\n", "usemtl one\nf 1/1/1 2/2/1 3/3/1\nf 2/2/2 4/4/2 3/3/2\n"
+    (tmp_path / "a.obj").write_text(f"mtllib a.mtl\n{PLAIN}{normals}{faces}")
+    mesh = read_mesh(tmp_path / "a.obj")
+    assert len(mesh.vertices) == 6
+    assert sorted(np.round(mesh.normals[:, 2], 6)) == [0.8] * 3 + [1.0] * 3
 
 
 MIRROR = [-2, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 5, 0, 0, 1]
