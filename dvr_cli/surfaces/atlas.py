@@ -123,7 +123,9 @@ def _charts(
     if not np.isfinite(mesh.vertices[mesh.faces]).all():
         raise _NoChartsError("needs vertices that are finite numbers")
     in_texels, longest = _from_process(mesh, size, padding, time_limit, report)
-    loose = ~np.isfinite(in_texels).all(axis=(1, 2)) | (_doubled_areas(in_texels) <= 0)
+    # What is not a number becomes a triangle without area, and those are loose.
+    in_texels = np.where(np.isfinite(in_texels).all(axis=(1, 2), keepdims=True), in_texels, 0)
+    loose = _doubled_areas(in_texels) <= 0
     for _ in range(TRIES):
         corners = _with_strip(mesh, in_texels, longest, loose, size, padding)
         over = overlapping_faces(corners, size)
