@@ -18,16 +18,16 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from dvr_cli.errors import ExportError
-from dvr_cli.surfaces.atlas_process import NO_XATLAS
+from dvr_cli.surfaces.atlas_process import NO_XATLAS, SPARE
 from dvr_cli.surfaces.mesh import Mesh
 from dvr_cli.surfaces.texels import claimed_texels
 from dvr_cli.surfaces.triangle_atlas import triangle_corners, triangle_strip
 
 SCRIPT = Path(__file__).with_name("atlas_process.py")
 TIME_LIMIT = 120.0
-"""Seconds for xatlas; 50,000 faces take about 6, 270,000 about 30 on one core."""
+"""Seconds for xatlas; 50,000 faces take 4 to 5, 274,000 took 13 on one core."""
 MOST_FACES = 1_000_000
-"""Above this many faces xatlas does not end within the limit, so that it is not even begun."""
+"""Above this many faces xatlas would take minutes, so that it is not even begun."""
 PADDING_SHARE = 1 / 1024
 """Texels between charts as a share of the image's side: 4 at 4096, but never fewer than 2."""
 LARGEST_SIZE = 16384
@@ -130,10 +130,21 @@ def _charts(
         corners = _with_strip(mesh, in_texels, longest, loose, size, padding)
         over = overlapping_faces(corners, size)
         if not len(over):
-            note = f"{int(loose.sum())} of {len(loose)} faces did not fit into charts and lie by themselves."
-            return corners, ((note,) if loose.any() else ())
+            return corners, _notes(loose, padding, round(padding * SPARE) * size / longest)
         loose[over] = True
     raise _NoChartsError("laid faces over others")
+
+
+def _notes(loose: Bool[np.ndarray, "f"], padding: int, left: float) -> tuple[str, ...]:
+    """What is not as it was asked for."""
+    notes = []
+    if loose.any():
+        notes.append(f"{int(loose.sum())} of {len(loose)} faces did not fit into charts and lie by themselves.")
+    if left < padding - 0.5:
+        notes.append(
+            f"only about {left:.1f} texels lie between charts: a larger texture would have room for {padding}."
+        )
+    return tuple(notes)
 
 
 def _with_strip(

@@ -109,13 +109,32 @@ def test_a_mesh_larger_than_a_part_is_covered_whole(monkeypatch):
     assert len(overlapping_faces(corners / max(width, height), 512)) <= 5
 
 
+def test_smoothing_for_charts_flattens_noise_and_keeps_planes():
+    mesh = noisy_sphere()
+    radii = [np.linalg.norm(v, axis=1) for v in (mesh.vertices, atlas_process.smoothed(mesh.vertices, mesh.faces))]
+    assert radii[1].std() < radii[0].std() / 2 and abs(radii[1].mean() - radii[0].mean()) < 0.02
+    line = np.arange(6.0)
+    plane = np.stack([*np.meshgrid(line, line), np.zeros((6, 6))], axis=-1).reshape(-1, 3)
+    index = np.arange(36).reshape(6, 6)
+    a, b, c, d = index[:-1, :-1], index[:-1, 1:], index[1:, 1:], index[1:, :-1]
+    faces = np.concatenate([np.stack(three, axis=-1).reshape(-1, 3) for three in ((a, b, c), (a, c, d))])
+    found = atlas_process.smoothed(np.vstack([plane, [[9.0, 9, 9]]]), faces)
+    assert (found[:-1, 2] == 0).all() and (found[-1] == 9).all()
+    inner = index[2:-2, 2:-2].ravel()
+    np.testing.assert_allclose(found[inner], plane[inner], atol=1e-12)
+
+
 def test_ten_thousand_tiny_components():
     rng = np.random.default_rng(1)
     corner = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
     vertices = (rng.normal(size=(10_000, 1, 3)) * 50 + corner * rng.uniform(0.5, 1, (10_000, 1, 1))).reshape(-1, 3)
     faces = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]]) + 4 * np.arange(10_000)[:, None, None]
     mesh = Mesh(vertices, faces.reshape(-1, 3))
-    check(mesh, make_atlas(mesh, 2048, 1, time_limit=30))
+    found = make_atlas(mesh, 2048, 1, time_limit=30)
+    check(mesh, found)
+    crowded = make_atlas(mesh, 512, 4, time_limit=30)
+    check(mesh, crowded)
+    assert crowded.method == "xatlas" and "between charts" in crowded.notes[-1]
 
 
 @pytest.mark.parametrize(
