@@ -30,7 +30,7 @@ from dvr_cli.surfaces.texture import Texture
 
 Report = Callable[[float], None]
 
-UNKNOWN = 0.5
+UNKNOWN = 128 / 255
 """Grey where there is neither a photograph nor a fallback."""
 PREPARED, LEVELLED, BLENDED = 0.2, 0.3, 0.9
 """Shares of the work that are done after each stage, roughly."""
@@ -234,7 +234,7 @@ def _blended(
         colour[part], weight[part] = blender.blend(texels.taken(part))
 
     for done, _ in enumerate(pool.map(work, starts), start=1):
-        tell(LEVELLED + (BLENDED - LEVELLED) * done / len(starts))
+        tell(min(LEVELLED + (BLENDED - LEVELLED) * done / len(starts), BLENDED))
     return colour, weight
 
 
@@ -252,12 +252,11 @@ def _unseen(
     What the photographs and the fallback differ by where both are known is diffused to where only the fallback is.
     """
     seen = levels.seen
-    every = np.arange(len(surface.vertices))
     base = None if fallback is None else _from_fallback(fallback, surface, surface.vertices, surface.normals)
     known = np.zeros_like(levels.mean) if base is None else base
     offset = spread(levels.mean - known, seen, average)
     if base is None and not seen.any():
-        offset[every] = UNKNOWN
+        offset[:] = UNKNOWN
     chunk = settings.texels_at_a_time
 
     def colour(start: int) -> Float32[np.ndarray, "m 3"]:

@@ -54,7 +54,7 @@ def robust_mean(
 
 
 def _mean(
-    seen: Sequence[Seen], weights: Sequence[Float32[np.ndarray, "m"]], count: int
+    seen: Sequence[Seen], weights: Sequence[Float32[np.ndarray, "_"]], count: int
 ) -> tuple[Float32[np.ndarray, "n 3"], Float32[np.ndarray, "n"]]:
     total, sums = np.zeros((count, 3), dtype=np.float32), np.zeros(count, dtype=np.float32)
     for part, weight in zip(seen, weights, strict=True):

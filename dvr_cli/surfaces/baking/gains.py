@@ -14,6 +14,8 @@ from dvr_cli.surfaces.baking.photographs import BLACK, WHITE
 ROUNDS = 12
 SPREAD = 0.1
 """Differences of logarithms that are usual between views of one point: shading, gloss, a surface a little off."""
+LEAST_DIFFERENCE = 0.1
+"""When no logarithm of a gain is larger than this, all are 1: what is left is a matter of `levels`."""
 LEAST_TRUST = 0.3
 LEAST_SHARED = 30
 """Points that two photographs must share for one to say anything about the other."""
@@ -26,7 +28,7 @@ def gains(
     """What to multiply each photograph by; the geometric mean over photographs that overlap is 1, so their level stays.
 
     `colour` in [0, 1] and `trust` are what the photographs show of the same points. Black and saturated values have no
-    say. A photograph that shares too little with the others keeps 1.
+    say. A photograph that shares too little with the others keeps 1; all do when they differ by less than gloss does.
     """
     every = -(-colour.shape[1] // MOST_POINTS) if colour.shape[1] else 1
     colour, trust = colour[:, ::every], trust[:, ::every]
@@ -39,7 +41,8 @@ def gains(
         of_members = usable[members] & (usable[members].sum(axis=0) > 1)
         level = _levels(values[members], of_members)
         found[members] = level.mean() - level
-    return np.exp(found)
+    # Gloss alone makes such differences; evening them out by gains costs more than it brings (docs/export.md).
+    return np.ones(len(found)) if (np.abs(found) < LEAST_DIFFERENCE).all() else np.exp(found)
 
 
 def _overlapping(usable: Bool[np.ndarray, "views v"]) -> list[Int[np.ndarray, "m"]]:

@@ -2,9 +2,9 @@
 
 Each photograph is brought to a common level: the mean of all that see a point. Its difference to that mean is smoothed
 over the mesh, so that gloss, shading and what is left of exposure, which change slowly over the surface, are evened
-out, while fine detail stays the photograph's own. This is multi-band blending (Burt & Adelson 1983; for textures Allene et
-al. 2008) with two bands, where the coarse band lives on the surface and not in the image: nothing bleeds over occluding
-edges. It takes the place of the seam levelling of Waechter et al. 2014, whose corrections are steps at seams.
+out, while fine detail stays the photograph's own. This is multi-band blending (Burt & Adelson 1983; for textures Allene
+et al. 2008) with two bands, where the coarse band lives on the surface and not in the image: nothing bleeds over
+occluding edges. It takes the place of the seam levelling of Waechter et al. 2014, whose corrections are steps at seams.
 """
 
 from collections.abc import Callable

@@ -127,7 +127,7 @@ def _box(mesh: Mesh, camera: Camera) -> tuple[int, int, int, int] | None:
         return 0, camera.height, 0, camera.width
     lower = np.maximum(np.floor(pixels.min(axis=0)) - 2, 0)
     upper = np.minimum(np.ceil(pixels.max(axis=0)) + 2, [camera.width, camera.height])
-    (left, top), (right, bottom) = lower.astype(int), upper.astype(int)
+    (left, top), (right, bottom) = lower.astype(int).tolist(), upper.astype(int).tolist()
     return (top, bottom, left, right) if right - left > 1 and bottom - top > 1 else None
 
 

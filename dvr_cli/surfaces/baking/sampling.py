@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int
+from jaxtyping import Bool, Float, Float32, Int, UInt32
 
 from dvr_cli.surfaces.baking.photographs import Photograph
 
@@ -53,7 +53,9 @@ def colours(photograph: Photograph, places: Places) -> tuple[Float32[np.ndarray,
     packed = photograph.pixels.reshape(-1, 4).view(np.uint32).ravel()
     left = np.minimum(places.column.astype(np.int32), width - 2)
     top = np.minimum(places.row.astype(np.int32), height - 2)
-    across, down = (places.column - left)[:, None], (places.row - top)[:, None]
+    # NumPy would make double precision of a difference between single precision and whole numbers.
+    across = (places.column - left.astype(np.float32))[:, None]
+    down = (places.row - top.astype(np.float32))[:, None]
     first = top * width + left
     corners = [_unpacked(packed[first + offset]) for offset in (0, 1, width, width + 1)]
     upper = corners[0] + across * (corners[1] - corners[0])
@@ -62,7 +64,7 @@ def colours(photograph: Photograph, places: Places) -> tuple[Float32[np.ndarray,
     return mixed[:, :3] * np.float32(photograph.gain), mixed[:, 3]
 
 
-def _unpacked(packed: Int[np.ndarray, "n"]) -> Float32[np.ndarray, "n 4"]:
+def _unpacked(packed: UInt32[np.ndarray, "n"]) -> Float32[np.ndarray, "n 4"]:
     return packed.view(np.uint8).reshape(-1, 4).astype(np.float32)
 
 
