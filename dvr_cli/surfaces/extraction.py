@@ -52,10 +52,10 @@ def extract(
     middles, faces = _marching_cubes(grid)
     vertices, wall_normals = _on_level_set(grid, middles)
     capped = wall_normals.any(axis=1, keepdims=True)
-    normals = _unit_rows(np.where(capped, wall_normals, _in_chunks(gradient, vertices)))
+    normals = unit_rows(np.where(capped, wall_normals, in_chunks(gradient, vertices)))
     colors = None
     if colour is not None:
-        colors = np.clip(np.nan_to_num(_in_chunks(colour, vertices, -normals)), 0.0, 1.0)
+        colors = np.clip(np.nan_to_num(in_chunks(colour, vertices, -normals)), 0.0, 1.0)
     return Mesh(vertices, faces, normals, colors)
 
 
@@ -225,7 +225,7 @@ def _roots_on_edges(
     for _ in range(ROOT_STEPS):
         middle = low + (high - low) * low_value / (low_value - high_value)
         fraction[active] = middle
-        found = _in_chunks(value, start[active] + middle[:, None] * (end - start)[active])
+        found = in_chunks(value, start[active] + middle[:, None] * (end - start)[active])
         moves_low = (found < 0) == (low_value < 0)
         # When the same end moves twice, halving the value kept at the other brings that end in as well.
         high_value = np.where(moves_low, np.where(last == -1, 0.5 * high_value, high_value), found)
@@ -241,7 +241,8 @@ def _roots_on_edges(
     return fraction
 
 
-def _in_chunks(function: Callable[..., np.ndarray], *arrays: np.ndarray) -> np.ndarray:
+def in_chunks(function: Callable[..., np.ndarray], *arrays: np.ndarray) -> np.ndarray:
+    """The function of the arrays' rows, at most CHUNK of them per call, as float64."""
     parts = [
         np.asarray(function(*(array[start : start + CHUNK] for array in arrays)), dtype=np.float64)
         for start in range(0, max(len(arrays[0]), 1), CHUNK)
@@ -249,7 +250,7 @@ def _in_chunks(function: Callable[..., np.ndarray], *arrays: np.ndarray) -> np.n
     return np.concatenate(parts)
 
 
-def _unit_rows(vectors: Float[np.ndarray, "p 3"]) -> Float[np.ndarray, "p 3"]:
+def unit_rows(vectors: Float[np.ndarray, "p 3"]) -> Float[np.ndarray, "p 3"]:
     """Rows scaled to length one; a vanishing row becomes +z, so that every vertex has a unit normal."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     usable = np.isfinite(lengths) & (lengths > 1e-12)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from dvr_cli.surfaces.extraction import extract
+from dvr_cli.surfaces.extraction import ColourFunction, PointFunction, extract
 from dvr_cli.surfaces.mesh import Mesh
 
 if TYPE_CHECKING:
@@ -22,10 +22,18 @@ def extract_field(field: "Field", resolution: int | None = None) -> Mesh:
     Without `resolution` a grid field is sampled at its own vertices: between them it is interpolated, so more samples
     would only resolve the interpolation. Other fields get DEFAULT_RESOLUTION. Raises ExportError.
     """
-    if resolution is None:
-        resolution = int(getattr(field, "voxels", DEFAULT_RESOLUTION))
-    value, gradient, colour = (_as_numpy(function, field) for function in (field.value, field.gradient, field.colour))
-    return extract(value, gradient, colour, resolution=resolution)
+    value, gradient, colour = field_functions(field)
+    return extract(value, gradient, colour, resolution=own_resolution(field) if resolution is None else resolution)
+
+
+def own_resolution(field: "Field") -> int:
+    """Samples per side at which the field is extracted when nobody asks for another number."""
+    return int(getattr(field, "voxels", DEFAULT_RESOLUTION))
+
+
+def field_functions(field: "Field") -> tuple[PointFunction, PointFunction, ColourFunction]:
+    """Value, gradient and colour of a field as functions of NumPy arrays in unit space, as `extract` wants them."""
+    return _as_numpy(field.value, field), _as_numpy(field.gradient, field), _as_numpy(field.colour, field)
 
 
 def _as_numpy(function: Callable, field: "Field") -> Callable[..., np.ndarray]:

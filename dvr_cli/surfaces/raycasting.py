@@ -52,6 +52,18 @@ class RayCaster:
         weights = np.concatenate([1 - second_third.sum(axis=-1, keepdims=True), second_third], axis=-1)
         return RayHit(t, face, weights)
 
+    def all_hits(
+        self, origins: Float[np.ndarray, "r 3"], directions: Float[np.ndarray, "r 3"]
+    ) -> tuple[Int[np.ndarray, "h"], Int[np.ndarray, "h"], Float[np.ndarray, "h"]]:
+        """Every hit of every ray, in no order: the ray, the face, and the multiple of the direction vector (>= 0)."""
+        rays = np.concatenate([self._local(origins), (directions / self._size).astype(np.float32)], axis=-1)
+        found = self._scene.list_intersections(self._tensor(rays))
+        return (
+            found["ray_ids"].numpy().astype(np.int64),
+            found["primitive_ids"].numpy().astype(np.int64),
+            found["t_hit"].numpy().astype(np.float64),
+        )
+
     def distance(self, points: Float[np.ndarray, "p 3"]) -> Float[np.ndarray, "p"]:
         """Unsigned distance of every point to the nearest point of the mesh's faces."""
         return self.nearest(points)[0]
