@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dvr_cli.commands.evaluation_text import evaluation_text
-from dvr_cli.commands.export import mesh_of_run
-from dvr_cli.commands.reconstruct import reading_options
+from dvr_cli.commands.scene_views import SceneChoice, SceneViews, find_scene, run_of
+from dvr_cli.commands.surface_of_run import mesh_of_run
 from dvr_cli.console import Output
 from dvr_cli.errors import CompareError, DvrError
 from dvr_cli.files import disk_errors, write_text
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dvr_cli.comparing.protocols import GeometryOptions
     from dvr_cli.comparing.shapes import Shape
     from dvr_cli.fitting.run_folder import RunFolder
-    from dvr_cli.scenes.views import LoadedView, Scene
+    from dvr_cli.scenes.views import LoadedView
 
 
 @dataclass(frozen=True)
@@ -39,15 +39,6 @@ class Judging:
     """Pixels of the masks at `image_size`; None: nothing is cut away."""
     lpips: bool
     threads: int | None
-
-
-@dataclass(frozen=True)
-class SceneViews:
-    """The scene that a shape is judged in, and which of its views a run has fitted."""
-
-    scene: "Scene"
-    fitted: tuple[int, ...]
-    held_out: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -98,7 +89,7 @@ def evaluate(judging: Judging, output: Output) -> Result:
         notes.append(text)
         output.note(text)
 
-    run = _run_of(judging.mesh)
+    run = run_of(judging.mesh)
     if judging.lpips:
         # Whether it is installed must not come out after minutes of work.
         Lpips()
@@ -131,63 +122,22 @@ def evaluate(judging: Judging, output: Output) -> Result:
     return Result(judging, root, tuple(evaluations), tuple(notes), _next_step(judging, run))
 
 
-def _run_of(path: Path) -> "RunFolder | None":
-    """The run in a folder; None for a file. RunError for a folder that holds none."""
-    from dvr_cli.fitting.run_folder import RunFolder
-
-    return RunFolder.open(path) if path.is_dir() else None
-
-
 def _shape_of_run(run: "RunFolder", note: Callable[[str], None]) -> "Shape":
     """The mesh that `dvr export` would write."""
     if not run.finished:
         note("The run has not come to its end; its last checkpoint is measured.")
-    return mesh_of_run(run, None, "supported", note).mesh
+    return mesh_of_run(run, None, "supported", note)
 
 
 def _scene_of(judging: Judging, run: "RunFolder | None", note: Callable[[str], None]) -> SceneViews | None:
     """The scene named, or that of the run; None, and a note, when the run's is gone and a reference is there."""
-    described = {} if run is None else run.scene_description
-    # Depth is not looked at, so nothing depends on its file.
-    options = {**described.get("options", {}), "depth": None}
-    if judging.scene is not None:
-        reading = reading_options(
-            judging.scene, judging.masks, judging.mask_folder, None, judging.colmap, judging.views
-        )
-        # A scene that has moved is read as the run read it, but for what is said anew.
-        options |= {key: value for key, value in reading.items() if value is not None}
-        if judging.views is not None:
-            return _chosen_views(judging.scene, options, described.get("views"))
-        return _all_views(judging.scene, options, described.get("views"))
-    if run is None:
-        return None
-    try:
-        return _all_views(Path(described["root"]), options, described.get("views"))
-    except DvrError as error:
-        if judging.reference is None:
-            raise
+
+    def lost(error: DvrError) -> None:
         reason = str(error).splitlines()[0]
         note(f"The run's scene cannot be read, so all of the surface counts and no photograph does. {reason}")
-        return None
 
-
-def _all_views(root: Path, options: dict[str, Any], used: Sequence[str] | None) -> SceneViews:
-    from dvr_cli.fitting.scene_description import split_views
-
-    return SceneViews(*split_views(root, options, used))
-
-
-def _chosen_views(root: Path, options: dict[str, Any], used: Sequence[str] | None) -> SceneViews:
-    """Views that the command line has chosen; held out are those that the run does not name among its own.
-
-    Counting every N-th among them, as the run did among all, would call other views held out.
-    """
-    from dvr_cli.fitting.scene_description import split_views
-
-    scene, every, _ = split_views(root, {**options, "hold_out": None})
-    names = [view.name for view in scene.views]
-    fitted = every if used is None else tuple(index for index in every if names[index] in used)
-    return SceneViews(scene, fitted, tuple(index for index in every if index not in fitted))
+    choice = SceneChoice(judging.scene, judging.masks, judging.mask_folder, judging.colmap, judging.views)
+    return find_scene(choice, run, None if judging.reference is None else lost)
 
 
 def _loaded(found: SceneViews, judging: Judging, output: Output) -> "list[LoadedView]":

@@ -66,3 +66,23 @@ def _snapped(direction: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3"]:
     axis = np.zeros(3)
     axis[nearest] = np.sign(direction[nearest])
     return axis
+
+
+def front_direction(
+    cameras: Sequence[Camera], centre: Float[np.ndarray, "3"], up: Float[np.ndarray, "3"]
+) -> Float[np.ndarray, "3"] | None:
+    """Unit horizontal vector from an object's centre to where most cameras stand; None when it cannot be said.
+
+    Where they stand all around, the first camera says it.
+    """
+    if not len(cameras):
+        return None
+    offsets = np.stack([camera.centre for camera in cameras]) - centre
+    level = offsets - (offsets @ up)[:, None] * up
+    lengths = np.linalg.norm(level, axis=1, keepdims=True)
+    level = level / np.maximum(lengths, 1e-300)
+    for candidate, least in ((level.mean(axis=0), 0.3), (level[0], 0.5)):
+        length = float(np.linalg.norm(candidate))
+        if length >= least:
+            return candidate / length
+    return None
