@@ -2,7 +2,8 @@
 
 The base is cut in the field, not in the mesh: the intersection of the object with a half space is the larger one of two
 values, so what is extracted from it is closed by construction. The plane closes what it cuts and nothing else: a hollow
-or a hole in the object's underside that ends above the plane stays, with its opening in the base.
+or a hole in the object's underside that ends above the plane stays, with its opening in the base. The rim of the base
+is bevelled by up to one sample, as is every sharp edge that marching cubes extracts.
 """
 
 import numpy as np

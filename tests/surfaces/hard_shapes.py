@@ -1,4 +1,4 @@
-"""Surfaces that simplification breaks easily: thin, close to another, with handles, in many parts; and their measures."""
+"""Surfaces that simplification breaks easily: thin, close to another, with handles, in many parts."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Laws of simplification: the same surface with fewer faces, whatever its form; limits are kept or said to be missed."""
+"""Laws of simplification: the same surface with fewer faces, limits are kept, or a note says why not."""
 
 import numpy as np
 import pytest
