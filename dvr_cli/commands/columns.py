@@ -139,10 +139,10 @@ def _same(mesh: "Mesh") -> "Mesh":
 
 def _mesh_of(run: "RunFolder", output: Output) -> "tuple[Mesh, float]":
     """The mesh that `dvr export` would write, and the seconds it takes."""
-    from dvr_cli.commands.export import mesh_of_run
+    from dvr_cli.commands.surface_of_run import mesh_of_run
 
     start = time.monotonic()
-    mesh = mesh_of_run(run, None, "supported", output.note).mesh
+    mesh = mesh_of_run(run, None, "supported", output.note)
     return mesh, time.monotonic() - start
 
 

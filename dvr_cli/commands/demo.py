@@ -49,8 +49,8 @@ def demo_command(
     settings = settings.model_copy(update={"levels": coarse})
     settings = with_steps(settings, round(STEPS_SHARE * sum(level.steps for level in settings.levels)))
 
-    from dvr_cli.commands.export import mesh_of_run
     from dvr_cli.commands.fit import fit_scene
+    from dvr_cli.commands.surface_of_run import mesh_of_run
     from dvr_cli.fitting.run_folder import RunFolder
     from dvr_cli.fitting.scene_description import describe_scene, read_described_scene
     from dvr_cli.surfaces.exact import exact_surface
@@ -64,7 +64,7 @@ def demo_command(
         summary, exit_code = fit_scene(scene, settings, run, output)
         if exit_code:
             raise typer.Exit(exit_code)
-        mesh = mesh_of_run(run, None, "supported", output.note).mesh
+        mesh = mesh_of_run(run, None, "supported", output.note)
     write_mesh(mesh, out / "demo.ply")
     reference = exact_surface(shape, scene.world_from_unit)
     draw_comparison(out / "comparison.png", mesh, reference, shape, scene, views)

@@ -1,126 +1,206 @@
-"""`dvr export`: from a run to mesh files."""
+"""`dvr export`: from a run to mesh files that other programs open."""
 
-from collections.abc import Callable, Sequence
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from dvr_cli.commands.options import JsonOption, QuietOption, RunOption
+from dvr_cli.commands.export_request import (
+    Components,
+    ExportRequest,
+    TextureKind,
+    parse_bytes,
+    parse_faces,
+    parse_length,
+    parse_share,
+)
+from dvr_cli.commands.options import (
+    FLAG,
+    JsonOption,
+    QuietOption,
+    RunOption,
+    ThreadsOption,
+    parse_image_size,
+)
 from dvr_cli.console import Output
-from dvr_cli.errors import DvrError
 
 if TYPE_CHECKING:
-    from dvr_cli.fitting.run_folder import RunFolder
-    from dvr_cli.scenes.views import LoadedView
-    from dvr_cli.surfaces.cleaning import Cleaned
-    from dvr_cli.surfaces.mesh import Mesh
+    from dvr_cli.surfaces.texture_images import ImageKind
 
-# Longest side of the masks that decide which components stay: the margin around them is a few pixels.
-MASK_SIZE = 400
+SHAPE, COLOURS, PLACE = "Shape", "Colours", "Axes and units"
+"""Panels of the help."""
+
+
+def _option(panel: str, *names: str, **extra: Any) -> Any:
+    return typer.Option(*names, rich_help_panel=panel, show_default=False, **extra)
 
 
 def export_command(
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE...", help="Meshes to write: .ply, .obj, .stl or .glb.", show_default=False),
+        typer.Argument(metavar="FILE...", help="Meshes to write: .ply, .obj, .stl, .glb or .usdz.", show_default=False),
     ],
     run: RunOption = None,
+    scene: Annotated[
+        Path | None,
+        typer.Option("--scene", help="Folder of the run's scene, if it has moved.", show_default=False),
+    ] = None,
+    mesh: Annotated[
+        Path | None,
+        typer.Option(
+            "--mesh", help="Colour this mesh instead of the run's surface, e.g. one you retouched.", show_default=False
+        ),
+    ] = None,
     resolution: Annotated[
         int | None,
-        typer.Option("--resolution", help="Samples per side of the cube. (default: the field's own)"),
+        _option(SHAPE, "--resolution", help="Samples per side of the cube. (default: the field's own)"),
     ] = None,
     components: Annotated[
-        Literal["largest", "supported", "all"],
-        typer.Option("--components", help="Which separate parts to keep: supported are those that the masks show."),
+        Components,
+        _option(
+            SHAPE,
+            "--components",
+            help="Which separate parts to keep: supported are those that the masks show. (default: supported)",
+        ),
     ] = "supported",
+    faces: Annotated[
+        Any,
+        _option(
+            SHAPE,
+            "--faces",
+            parser=parse_faces,
+            metavar="N|all",
+            help="Simplify to so many faces, e.g. 50k. (default: 100k with an atlas, else all)",
+        ),
+    ] = None,
+    error: Annotated[
+        Any,
+        _option(
+            SHAPE,
+            "--error",
+            parser=parse_length,
+            metavar="LENGTH",
+            help="Simplify as far as this moves the surface: 0.02% of the diagonal, or 0.5 in scene units.",
+        ),
+    ] = None,
+    base: Annotated[
+        Any,
+        _option(
+            SHAPE,
+            "--base",
+            parser=parse_share,
+            metavar="SHARE",
+            help="Cut the lowest part off, e.g. 2% of the height, and close it with a flat face to stand on.",
+        ),
+    ] = None,
+    texture: Annotated[
+        TextureKind | None,
+        _option(COLOURS, "--texture", help="(default: atlas for .glb, .obj and .usdz; vertex for .ply; none for .stl)"),
+    ] = None,
+    texture_size: Annotated[
+        int, _option(COLOURS, "--texture-size", min=64, max=8192, help="Side of the atlas, texels. (default: 4096)")
+    ] = 4096,
+    texture_format: Annotated[
+        Literal["png", "jpeg", "webp"],
+        _option(COLOURS, "--texture-format", help="Kind of image file; webp for .glb alone. (default: png)"),
+    ] = "png",
+    texture_limit: Annotated[
+        Any,
+        _option(
+            COLOURS,
+            "--texture-limit",
+            parser=parse_bytes,
+            metavar="BYTES",
+            help="Largest image file, e.g. 8MB: quality goes first, then size.",
+        ),
+    ] = None,
+    bake: Annotated[
+        Literal["photographs", "field"] | None,
+        _option(
+            COLOURS,
+            "--bake",
+            help="Where colours come from: the photographs, or the run's own texture field. "
+            "(default: photographs for an atlas, field for vertex colours)",
+        ),
+    ] = None,
+    image_size: Annotated[
+        Any,
+        _option(
+            COLOURS,
+            "--image-size",
+            parser=parse_image_size,
+            metavar="PIXELS|full",
+            help="Longest side of the photographs. (default: full, or what fits into 3 GB)",
+        ),
+    ] = None,
+    judge: Annotated[
+        bool | None,
+        _option(
+            COLOURS,
+            "--judge/--no-judge",
+            metavar=FLAG,
+            help="Re-render the result beside photographs. (default: where colours come from them)",
+        ),
+    ] = None,
+    up: Annotated[
+        Literal["x", "-x", "y", "-y", "z", "-z"] | None,
+        _option(PLACE, "--up", help="The scene's axis that points up; .glb and .usdz are then turned to y up."),
+    ] = None,
+    units: Annotated[
+        Literal["m", "mm", "scene"],
+        _option(
+            PLACE, "--units", help="What one unit of the scene is; .glb and .usdz are then in metres. (default: scene)"
+        ),
+    ] = "scene",
+    center: Annotated[
+        bool, _option(PLACE, "--center", metavar=FLAG, help="Move the middle of the mesh to the origin.")
+    ] = False,
+    threads: ThreadsOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Write the surface of a run as FILE, in world units.
 
-    The mesh is closed, looks outwards and has normals and vertex colours where the format can hold them. Axes are those
-    of the scene in every format; .glb files are not turned to make y point up.
+    The mesh is closed, looks outwards and has normals where the format can hold them. A texture is baked from the
+    photographs; what none of them shows comes from the run's own texture.
     """
     output = Output(quiet, as_json)
-    from dvr_cli.fitting.run_folder import RunFolder
-    from dvr_cli.surfaces.export import check_path, write_mesh
+    request = ExportRequest(tuple(files), texture, faces, error)
+    _check_files(request, texture_format)
+    from dvr_cli.commands.exporting import ExportOptions, ShapeOptions, export
+    from dvr_cli.commands.surface_of_run import chosen_run
+    from dvr_cli.commands.texturing import TextureOptions
+    from dvr_cli.surfaces.placement import Placement
 
-    for path in files:
-        check_path(path)
-    chosen = RunFolder.latest() if run is None else RunFolder.open(run)
-    if run is None:
-        output.note(f"Run: {chosen.path} (the latest; name another with --run)")
-    if not chosen.finished:
-        output.note("The run has not come to its end; its last checkpoint is exported.")
-    cleaned = mesh_of_run(chosen, resolution, components, output.note)
-    for path in files:
-        write_mesh(cleaned.mesh, path)
-    values = {"run": str(chosen.path), "files": [str(path) for path in files], **describe_mesh(cleaned.mesh)}
-    next_step = f"open {files[0]} in a mesh viewer, for example MeshLab or Blender"
-    output.result(as_text(files, values) + f"\nNext: {next_step}.", {**values, "next": next_step})
-
-
-def mesh_of_run(
-    run: "RunFolder",
-    resolution: int | None,
-    components: Literal["largest", "supported", "all"],
-    note: Callable[[str], None],
-) -> "Cleaned":
-    """The cleaned surface of the run's newest checkpoint in world units; `note` is told what was left out and why."""
-    from dvr_cli.fitting.reconstruct import load_field
-    from dvr_cli.surfaces.cleaning import clean
-    from dvr_cli.surfaces.extraction import to_world
-    from dvr_cli.surfaces.from_field import extract_field
-
-    field, world_from_unit = load_field(run)
-    mesh = to_world(extract_field(field, resolution), world_from_unit)
-    views = views_with_masks(run, note) if components == "supported" else []
-    cleaned = clean(mesh, views, components)
-    removed = {"speck": cleaned.specks, "inner cavity": cleaned.cavities, "unsupported part": cleaned.unsupported}
-    phrases = [f"{count} {name}{'s' if count > 1 else ''}" for name, count in removed.items() if count]
-    if phrases:
-        note(f"Left out of {cleaned.components} components: {', '.join(phrases)}. (--components all keeps everything)")
-    return cleaned
-
-
-def views_with_masks(run: "RunFolder", note: Callable[[str], None]) -> "Sequence[LoadedView]":
-    """The views of the run's scene with small masks; none, and a note, when the scene cannot be read any more."""
-    from dvr_cli.fitting.scene_description import read_described_scene
-    from dvr_cli.scenes.images import small_masks
-
-    description = run.scene_description
-    try:
-        scene = read_described_scene(Path(description["root"]), description.get("options", {}))
-        return small_masks(scene.views, MASK_SIZE)
-    except DvrError as error:
-        reason = str(error).splitlines()[0]
-        note(f"The scene's masks cannot be read, so all parts but specks and cavities stay. {reason}")
-        return []
-
-
-def describe_mesh(mesh: "Mesh") -> dict[str, Any]:
-    """Size and soundness of a mesh, ready for JSON; lengths in world units."""
-    from dvr_cli.surfaces.topology import faces_outward, is_watertight, signed_volume
-
-    lower, upper = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
-    return {
-        "vertices": len(mesh.vertices),
-        "faces": len(mesh.faces),
-        "watertight": is_watertight(mesh),
-        "outward": faces_outward(mesh),
-        "volume": signed_volume(mesh),
-        "lower": lower.tolist(),
-        "upper": upper.tolist(),
-        "extent": (upper - lower).tolist(),
-    }
-
-
-def as_text(files: Sequence[Path], values: dict[str, Any]) -> str:
-    """What was written, in two lines."""
-    extent = " x ".join(f"{length:.4g}" for length in values["extent"])
-    closed = "watertight" if values["watertight"] else "NOT watertight"
-    return (
-        f"Wrote {', '.join(str(path) for path in files)}: "
-        f"{values['vertices']} vertices, {values['faces']} faces, {closed}, {extent} in world units."
+    if mesh is not None and base is not None:
+        raise typer.BadParameter("--base is cut in the run's field: it means nothing to a mesh given with --mesh.")
+    colours = TextureOptions(
+        bake=bake,
+        size=texture_size,
+        image_size=image_size if isinstance(image_size, int) else None,
+        whole_images=image_size == "none",
+        threads=threads,
     )
+    shape = ShapeOptions(mesh, resolution, components, base)
+    placement = Placement(up, units, center)
+    options = ExportOptions(request, shape, colours, texture_format, texture_limit, placement, scene, judge)
+    exported = export(chosen_run(run, output.note), options, output)
+    next_step = f"open {files[0]} in a mesh viewer, for example MeshLab or Blender"
+    if request.kind_of(files[0]) != "none":
+        next_step = shlex.join(["dvr", "render", str(files[0]), "--turntable", "turntable.webp"])
+    output.result(f"{exported.text}\nNext: {next_step}", {**exported.values, "next": next_step})
+
+
+def _check_files(request: ExportRequest, image_format: "ImageKind") -> None:
+    """What can be said before anything heavy is loaded: formats, folders, and options that exclude each other."""
+    from dvr_cli.surfaces.mesh_formats import IMAGE_KINDS, check_path
+
+    for path in request.files:
+        check_path(path)
+    request.check()
+    for path in request.files:
+        kinds = IMAGE_KINDS.get(path.suffix.lower(), ())
+        if request.kind_of(path) == "atlas" and image_format not in kinds:
+            able = " or ".join(kinds)
+            raise typer.BadParameter(f"--texture-format {image_format}: {path.suffix} files hold {able}.")

@@ -16,7 +16,6 @@ Components = Literal["largest", "supported", "all"]
 ATLAS_FACES = 100_000
 """Faces that a mesh with an atlas is simplified to when nothing is said: more do not show under a texture."""
 ALL_FACES = "all"
-TEXTURE_SIZES = (64, 16384)
 
 _DEFAULT_TEXTURES: dict[str, TextureKind] = {
     ".ply": "vertex", ".obj": "atlas", ".glb": "atlas", ".usdz": "atlas", ".stl": "none"

@@ -32,6 +32,11 @@ Y_FROM_UP: dict[Up, tuple[tuple[int, int, int], ...]] = {
 }
 
 
+def axis_vector(up: Up) -> Float[np.ndarray, "3"]:
+    """The unit vector that points up in the scene."""
+    return np.array(Y_FROM_UP[up][1], dtype=np.float64)
+
+
 @dataclass(frozen=True)
 class Placement:
     """What is known about the scene, and whether the mesh is moved to the origin."""

@@ -1,0 +1,142 @@
+"""The surface of a run as a mesh: extracted, cleaned and, where asked for, cut flat and simplified."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from dvr_cli.errors import DvrError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import Float
+
+    from dvr_cli.fitting.run_folder import RunFolder
+    from dvr_cli.scenes.views import LoadedView
+    from dvr_cli.surfaces.cleaning import Cleaned
+    from dvr_cli.surfaces.extraction import ColourFunction
+    from dvr_cli.surfaces.mesh import Mesh
+
+Components = Literal["largest", "supported", "all"]
+Note = Callable[[str], None]
+
+# Longest side of the masks that decide which components stay: the margin around them is a few pixels.
+MASK_SIZE = 400
+
+
+@dataclass(frozen=True)
+class FlatBase:
+    """Where the object is cut off, so that it stands on a flat face."""
+
+    up: "Float[np.ndarray, '3']"
+    """Unit vector in the world."""
+    share: float
+    """Of the object's extent along `up`: what lies lower than that above its lowest point goes."""
+
+
+class RunSurface:
+    """The field of a run's newest checkpoint, and meshes of its surface in world units."""
+
+    def __init__(self, run: "RunFolder") -> None:
+        """RunError when the run has no checkpoint that can be used."""
+        from dvr_cli.fitting.reconstruct import load_field
+        from dvr_cli.surfaces.from_field import field_functions
+
+        self._run = run
+        self._field, self.world_from_unit = load_field(run)
+        self._value, self._gradient, self._colour = field_functions(self._field)
+
+    def mesh(self, resolution: int | None, components: Components, note: Note, base: FlatBase | None = None) -> "Mesh":
+        """The cleaned surface; `note` is told what was left out and why."""
+        from dvr_cli.surfaces.cleaning import clean
+        from dvr_cli.surfaces.extraction import extract, to_world
+        from dvr_cli.surfaces.from_field import own_resolution
+
+        samples = own_resolution(self._field) if resolution is None else resolution
+        if base is not None:
+            self._cut(base, samples)
+        mesh = to_world(extract(self._value, self._gradient, self._colour, resolution=samples), self.world_from_unit)
+        views = views_with_masks(self._run, note) if components == "supported" else []
+        cleaned = clean(mesh, views, components)
+        if said := left_out(cleaned):
+            note(said)
+        return cleaned.mesh
+
+    def colour(self) -> "ColourFunction":
+        """RGB of the texture field at world points seen along world directions."""
+        import numpy as np
+
+        from dvr_cli.scenes.cameras import apply, similarity_scale
+
+        unit_from_world = np.linalg.inv(self.world_from_unit)
+        rotation = unit_from_world[:3, :3] / similarity_scale(unit_from_world)
+
+        def at(points: np.ndarray, directions: np.ndarray) -> np.ndarray:
+            return np.clip(self._colour(apply(unit_from_world, points), directions @ rotation.T), 0, 1)
+
+        return at
+
+    def onto_level_set(self, mesh: "Mesh") -> "Mesh":
+        """The mesh with its vertices moved back onto the surface, and normals and colours of the field."""
+        import numpy as np
+
+        from dvr_cli.surfaces.extraction import to_world
+        from dvr_cli.surfaces.level_set import onto_level_set
+
+        there = to_world(mesh, np.linalg.inv(self.world_from_unit))
+        return to_world(onto_level_set(there, self._value, self._gradient), self.world_from_unit)
+
+    def _cut(self, base: FlatBase, samples: int) -> None:
+        """From here on the field is that of the object without what lies below the base."""
+        from dvr_cli.surfaces.base import base_offset, with_flat_base
+        from dvr_cli.surfaces.extraction import extract
+
+        up = base.up @ self.world_from_unit[:3, :3]
+        up = up / (up @ up) ** 0.5
+        whole = extract(self._value, self._gradient, resolution=samples)
+        offset = base_offset(whole, up, base.share)
+        self._value, self._gradient = with_flat_base(self._value, self._gradient, up, offset)
+
+
+def mesh_of_run(run: "RunFolder", resolution: int | None, components: Components, note: Note) -> "Mesh":
+    """The cleaned surface of the run's newest checkpoint in world units, coloured by its texture field."""
+    return RunSurface(run).mesh(resolution, components, note)
+
+
+def left_out(cleaned: "Cleaned") -> str | None:
+    """What cleaning removed, in a sentence; None when nothing was."""
+    removed = {"speck": cleaned.specks, "inner cavity": cleaned.cavities, "unsupported part": cleaned.unsupported}
+    plural = {"inner cavity": "inner cavities"}
+    phrases = [
+        f"{count} {name if count == 1 else plural.get(name, name + 's')}" for name, count in removed.items() if count
+    ]
+    if not phrases:
+        return None
+    return f"Left out of {cleaned.components} components: {', '.join(phrases)}. (--components all keeps everything)"
+
+
+def views_with_masks(run: "RunFolder", note: Note) -> "Sequence[LoadedView]":
+    """The views of the run's scene with small masks; none, and a note, when the scene cannot be read any more."""
+    from dvr_cli.fitting.scene_description import read_described_scene
+    from dvr_cli.scenes.images import small_masks
+
+    description = run.scene_description
+    try:
+        scene = read_described_scene(Path(description["root"]), description.get("options", {}))
+        return small_masks(scene.views, MASK_SIZE)
+    except DvrError as error:
+        reason = str(error).splitlines()[0]
+        note(f"The scene's masks cannot be read, so all parts but specks and cavities stay. {reason}")
+        return []
+
+
+def chosen_run(folder: Path | None, note: Note) -> "RunFolder":
+    """The run named, or else the latest in ./runs, and a note which; a note too when it has not come to its end."""
+    from dvr_cli.fitting.run_folder import RunFolder
+
+    run = RunFolder.latest() if folder is None else RunFolder.open(folder)
+    if folder is None:
+        note(f"Run: {run.path} (the latest; name another with --run)")
+    if not run.finished:
+        note("The run has not come to its end; its last checkpoint is exported.")
+    return run
