@@ -25,5 +25,5 @@ class BakeSettings:
     """Power of the qualities that weigh the photographs in the level that all are brought to; 0: all the same."""
     depth_side: int = 1024
     """Longest side of the depth maps that say what hides what."""
-    texels_at_a_time: int = 500_000
-    """For each thread."""
+    texels_at_a_time: int = 60_000
+    """For each thread; so many that their arrays stay in the cache."""
