@@ -79,8 +79,9 @@ def front_direction(
         return None
     offsets = np.stack([camera.centre for camera in cameras]) - centre
     level = offsets - (offsets @ up)[:, None] * up
-    lengths = np.linalg.norm(level, axis=1, keepdims=True)
-    level = level / np.maximum(lengths, 1e-300)
+    # A camera straight above stands on no side.
+    lengths = np.maximum(np.linalg.norm(level, axis=1), 0.01 * np.linalg.norm(offsets, axis=1))
+    level = level / np.maximum(lengths, 1e-300)[:, None]
     for candidate, least in ((level.mean(axis=0), 0.3), (level[0], 0.5)):
         length = float(np.linalg.norm(candidate))
         if length >= least:

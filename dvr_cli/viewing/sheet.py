@@ -38,8 +38,8 @@ def contact_sheet(
     return np.asarray(sheet)
 
 
-def write_picture(path: Path, picture: Float[np.ndarray, "h w 3"] | UInt8[np.ndarray, "h w 3"]) -> None:
-    """Write a PNG under a temporary name first; floating point values are RGB in [0, 1]."""
+def write_picture(path: Path, picture: Float[np.ndarray, "h w c"] | UInt8[np.ndarray, "h w c"]) -> None:
+    """Write RGB or RGBA as a PNG under a temporary name first; floating point values are in [0, 1]."""
     from PIL import Image
 
     if picture.dtype != np.uint8:

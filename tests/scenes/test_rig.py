@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from dvr_cli.scenes.rig import SNAP_DEGREES, up_direction
+from dvr_cli.scenes.rig import SNAP_DEGREES, front_direction, up_direction
 from dvr_cli.scenes.views import Camera
 
 GENERATOR = np.random.default_rng(11)
@@ -76,3 +76,15 @@ def test_an_axis_nearby_is_meant():
         found = up_direction([camera(azimuth, 20, world=lean) for azimuth in range(0, 360, 40)])
         assert (found.tolist() == [0, 0, 1]) is snapped
         assert degrees_between(found, lean[:, 2]) == pytest.approx(degrees if snapped else 0, abs=1e-5)
+
+
+def test_front_is_where_most_cameras_stand():
+    up, centre = TILTED[:, 2], np.zeros(3)
+    arc = [camera(azimuth, 30) for azimuth in range(20, 101, 10)]
+    expected = TILTED @ (np.cos(np.radians(60)), np.sin(np.radians(60)), 0)
+    assert degrees_between(front_direction(arc, centre, up), expected) < 1e-5
+    ring = [camera(azimuth, 30) for azimuth in range(70, 430, 30)]
+    first = TILTED @ (np.cos(np.radians(70)), np.sin(np.radians(70)), 0)
+    assert degrees_between(front_direction(ring, centre, up), first) < 1e-5
+    assert front_direction([], centre, up) is None
+    assert front_direction([camera(0, 90)], centre, up) is None
