@@ -22,6 +22,7 @@ from dvr_cli.commands.export import export_command
 from dvr_cli.commands.inspect import inspect_command
 from dvr_cli.commands.options import FLAG
 from dvr_cli.commands.reconstruct import reconstruct_command
+from dvr_cli.commands.render import render_command
 from dvr_cli.errors import DvrError
 
 EXIT_BAD_INPUT = 1
@@ -46,6 +47,7 @@ def _register(name: str, command: Callable[..., None]) -> None:
 
 _register("reconstruct", reconstruct_command)
 _register("export", export_command)
+_register("render", render_command)
 _register("evaluate", evaluate_command)
 _register("compare", compare_command)
 _register("bench", bench_command)

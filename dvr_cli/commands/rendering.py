@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dvr_cli.commands.surface_of_run import mesh_of_run
 from dvr_cli.commands.scene_views import SceneChoice, SceneViews, find_scene
+from dvr_cli.commands.surface_of_run import mesh_of_run
 from dvr_cli.console import Output, Report
 from dvr_cli.errors import DvrError, ExportError, SceneError
 from dvr_cli.files import disk_errors

@@ -5,51 +5,22 @@ The field of these runs is an analytic shape, so that the mesh is known; runs an
 
 import json
 import shutil
-import sys
-from types import ModuleType
 
 import numpy as np
 import pytest
-import torch
 import typer
+from analytic_run import SCALE, WORLD_FROM_UNIT, make_run, write_ball_scene
 from typer.testing import CliRunner
 
 from dvr_cli.commands.export import export_command
-from dvr_cli.config import FAST
 from dvr_cli.errors import ExportError, RunError
-from dvr_cli.fitting.run_folder import RunFolder
-from dvr_cli.fitting.scene_description import describe_scene, read_described_scene
-from dvr_cli.scenes.synthetic import make_views, random_similarity, sphere, write_scene
-from dvr_cli.scenes.synthetic_shapes import Blend, Sphere
 from dvr_cli.surfaces.export import read_mesh
-
-WORLD_FROM_UNIT = random_similarity(np.random.default_rng(0))
-SCALE = np.cbrt(np.linalg.det(WORLD_FROM_UNIT[:3, :3]))
-BALL = sphere(0.5)
-BALL_AND_BLOB = Blend(Sphere(0.5), Sphere(0.12, (0.0, 0.0, 0.8)), softness=1e-3)
-"""The blob stands beside the ball that the photographs show."""
-
-
-class AnalyticField:
-    """A field whose value is a signed distance known in closed form."""
-
-    def __init__(self, shape):
-        self.shape = shape
-
-    def value(self, points):
-        return torch.from_numpy(self.shape.value(points.double().numpy()))
-
-    def gradient(self, points):
-        return torch.from_numpy(self.shape.gradient(points.double().numpy()))
-
-    def colour(self, points, directions):
-        return 0.5 - 0.5 * directions
 
 
 @pytest.fixture
 def scene_folder(tmp_path):
     folder = tmp_path / "ball"
-    write_scene(folder, make_views(BALL, 5, 64, 0, WORLD_FROM_UNIT), WORLD_FROM_UNIT)
+    write_ball_scene(folder)
     return folder
 
 
@@ -57,16 +28,7 @@ def scene_folder(tmp_path):
 def run_folder(tmp_path, scene_folder, monkeypatch):
     """runs/ball in the current folder, finished; its field is the ball and the blob."""
     monkeypatch.chdir(tmp_path)
-    reading = {"masks": True, "depth": None, "colmap": None, "view_range": None}
-    scene = read_described_scene(scene_folder, reading)
-    path = tmp_path / "runs" / "ball"
-    with RunFolder.create(path, FAST, describe_scene(scene, reading)) as run:
-        run.save_checkpoint({"step": 1}, 1)
-        run.write_summary({"finished": True})
-    engine = ModuleType("dvr_cli.fitting.reconstruct")
-    engine.load_field = lambda run: (AnalyticField(BALL_AND_BLOB), scene.world_from_unit)
-    monkeypatch.setitem(sys.modules, "dvr_cli.fitting.reconstruct", engine)
-    return path
+    return make_run(tmp_path / "runs" / "ball", scene_folder, monkeypatch)
 
 
 def export(*arguments):
@@ -104,7 +66,20 @@ def test_scene_that_is_gone_keeps_the_blob_and_says_so(run_folder, scene_folder,
 
 
 def test_several_files_hold_the_same_shape_and_json_describes_it(run_folder, tmp_path):
-    result = export("a.ply", "new/b.obj", "c.stl", "d.glb", "--run", run_folder, "--resolution", "40", "--json", "-q")
+    result = export(
+        "a.ply",
+        "new/b.obj",
+        "c.stl",
+        "d.glb",
+        "--run",
+        run_folder,
+        "--resolution",
+        "40",
+        "--texture-size",
+        "256",
+        "--json",
+        "-q",
+    )
     values = json.loads(result.stdout)
     assert result.stderr == ""
     assert values["files"] == ["a.ply", "new/b.obj", "c.stl", "d.glb"]
