@@ -26,8 +26,8 @@ from dvr_cli.errors import CompareError
 from dvr_cli.scenes.cameras import apply
 from dvr_cli.scenes.views import LoadedView
 from dvr_cli.surfaces.cloud import PointCloud
-from dvr_cli.surfaces.cloud_files import read_ply_cloud
 from dvr_cli.surfaces.culling import MaskCuller
+from dvr_cli.surfaces.files.cloud_files import read_ply_cloud
 from dvr_cli.surfaces.mesh import Mesh
 
 FUSED_FILES = ("dense/0/fused.ply", "dense/fused.ply")

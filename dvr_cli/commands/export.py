@@ -26,7 +26,7 @@ from dvr_cli.commands.options import (
 from dvr_cli.console import Output
 
 if TYPE_CHECKING:
-    from dvr_cli.surfaces.texture_images import ImageKind
+    from dvr_cli.surfaces.files.texture_images import ImageKind
 
 SHAPE, COLOURS, PLACE = "Shape", "Colours", "Axes and units"
 """Panels of the help."""
@@ -171,7 +171,7 @@ def export_command(
     from dvr_cli.commands.exporting import ExportOptions, ShapeOptions, export
     from dvr_cli.commands.surface_of_run import chosen_run
     from dvr_cli.commands.texturing import TextureOptions
-    from dvr_cli.surfaces.placement import Placement
+    from dvr_cli.surfaces.files.placement import Placement
 
     if mesh is not None and base is not None:
         raise typer.BadParameter("--base is cut in the run's field: it means nothing to a mesh given with --mesh.")
@@ -194,7 +194,7 @@ def export_command(
 
 def _check_files(request: ExportRequest, image_format: "ImageKind") -> None:
     """What can be said before anything heavy is loaded: formats, folders, and options that exclude each other."""
-    from dvr_cli.surfaces.mesh_formats import IMAGE_KINDS, check_path
+    from dvr_cli.surfaces.files.mesh_formats import IMAGE_KINDS, check_path
 
     for path in request.files:
         check_path(path)

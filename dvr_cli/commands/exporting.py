@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
     from dvr_cli.fitting.run_folder import RunFolder
+    from dvr_cli.surfaces.files.placement import Placement
     from dvr_cli.surfaces.mesh import Mesh
-    from dvr_cli.surfaces.placement import Placement
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def _up(run: "RunFolder", options: ExportOptions, photographs: Photographs | Non
     """Up in the world: the axis that was named, or else as the cameras were held."""
     from dvr_cli.fitting.scene_description import read_described_scene
     from dvr_cli.scenes.rig import up_direction
-    from dvr_cli.surfaces.placement import axis_vector
+    from dvr_cli.surfaces.files.placement import axis_vector
 
     if options.placement.up is not None:
         return axis_vector(options.placement.up)
@@ -142,7 +142,7 @@ def _simplified(mesh: "Mesh", request: ExportRequest, note: Callable[[str], None
     """The mesh with fewer faces where the request calls for it."""
     import numpy as np
 
-    from dvr_cli.surfaces.simplification import simplify
+    from dvr_cli.surfaces.simplifying.simplification import simplify
 
     diagonal = float(np.linalg.norm(np.ptp(mesh.vertices, axis=0)))
     if request.error is not None:
@@ -166,8 +166,8 @@ def _simplified(mesh: "Mesh", request: ExportRequest, note: Callable[[str], None
 def _write(mesh: "Mesh", options: ExportOptions, output: Output) -> list[Path]:
     """All files, with the texture encoded once for each kind of image; every path written."""
     from dvr_cli.surfaces.export import FileOptions, write_mesh
-    from dvr_cli.surfaces.placement import rounding_note
-    from dvr_cli.surfaces.texture_images import encode_image
+    from dvr_cli.surfaces.files.placement import rounding_note
+    from dvr_cli.surfaces.files.texture_images import encode_image
 
     image = None
     if mesh.texture is not None:
@@ -209,7 +209,7 @@ def _quality(
 
 def _placements(mesh: "Mesh", options: ExportOptions) -> list[str]:
     """Axes and units of each file, a line each."""
-    from dvr_cli.surfaces.placement import stated
+    from dvr_cli.surfaces.files.placement import stated
 
     shift = options.placement.shift(mesh)
     return [stated(options.placement, path.name, shift) for path in options.request.files]

@@ -165,8 +165,8 @@ def _with_atlas(
     output: Output,
 ) -> "tuple[Mesh, dict[str, Any]]":
     """The mesh with a baked texture, and facts about it."""
-    from dvr_cli.surfaces.atlas import make_atlas
     from dvr_cli.surfaces.baking.bake import bake
+    from dvr_cli.surfaces.unwrapping.atlas import make_atlas
 
     output.note(f"Laying {len(mesh.faces)} faces out in a texture of {options.size} x {options.size} texels")
     atlas = make_atlas(mesh, options.size)

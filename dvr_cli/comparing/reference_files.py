@@ -13,8 +13,8 @@ from dvr_cli.comparing.points import MOST_POINTS
 from dvr_cli.comparing.shapes import Shape, check_shape
 from dvr_cli.errors import CompareError
 from dvr_cli.surfaces.cloud import PointCloud
-from dvr_cli.surfaces.cloud_files import ply_columns
 from dvr_cli.surfaces.export import FORMATS, read_mesh
+from dvr_cli.surfaces.files.cloud_files import ply_columns
 
 KNOWN = (*FORMATS, ".xyz")
 LARGEST_TEXT = 8 << 30

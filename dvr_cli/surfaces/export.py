@@ -12,14 +12,14 @@ import numpy as np
 
 from dvr_cli.errors import ExportError
 from dvr_cli.files import disk_errors, replacing
-from dvr_cli.surfaces.gltf_files import encode_glb
+from dvr_cli.surfaces.files.gltf_files import encode_glb
+from dvr_cli.surfaces.files.mesh_formats import FORMATS, IMAGE_KINDS, check_path, holds
+from dvr_cli.surfaces.files.mesh_reading import read_mesh
+from dvr_cli.surfaces.files.placement import AS_IS, Placement, placed
+from dvr_cli.surfaces.files.texture_images import EncodedImage, encode_image
+from dvr_cli.surfaces.files.usd_files import write_usdz
+from dvr_cli.surfaces.files.wavefront_files import companion_stem, material_library, obj_chunks
 from dvr_cli.surfaces.mesh import Mesh
-from dvr_cli.surfaces.mesh_formats import FORMATS, IMAGE_KINDS, check_path, holds
-from dvr_cli.surfaces.mesh_reading import read_mesh
-from dvr_cli.surfaces.placement import AS_IS, Placement, placed
-from dvr_cli.surfaces.texture_images import EncodedImage, encode_image
-from dvr_cli.surfaces.usd_files import write_usdz
-from dvr_cli.surfaces.wavefront_files import companion_stem, material_library, obj_chunks
 
 __all__ = ["FORMATS", "FileOptions", "check_options", "check_path", "holds", "read_mesh", "write_mesh"]
 

@@ -10,9 +10,9 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from dvr_cli.surfaces.crossings import crossings
 from dvr_cli.surfaces.extraction import PointFunction, in_chunks, unit_rows
 from dvr_cli.surfaces.mesh import Mesh
+from dvr_cli.surfaces.simplifying.crossings import crossings
 
 STEPS = 6
 LONGEST_STEP = 0.25

@@ -1,7 +1,7 @@
 """A texture: an image, and where each face's corners lie in it.
 
-Texture coordinates (u, v) are those of OBJ: (0, 0) is the lower left corner of the image, (1, 1) the upper right one; row
-0 of the image is its top, v = 1. The centre of the texel in column c and row r lies at ((c + 0.5) / width,
+Texture coordinates (u, v) are those of OBJ: (0, 0) is the lower left corner of the image, (1, 1) the upper right one;
+row 0 of the image is its top, v = 1. The centre of the texel in column c and row r lies at ((c + 0.5) / width,
 1 - (r + 0.5) / height). Each face has corners of its own, so a seam is a matter of coordinates alone: vertices are
 shared across it, and a closed mesh stays closed.
 """

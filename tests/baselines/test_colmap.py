@@ -12,7 +12,7 @@ from dvr_cli.errors import CompareError
 from dvr_cli.scenes.cameras import apply
 from dvr_cli.scenes.synthetic import cameras_around, sphere, synthetic_scene
 from dvr_cli.surfaces.cloud import PointCloud
-from dvr_cli.surfaces.cloud_files import read_ply_cloud, write_ply_cloud
+from dvr_cli.surfaces.files.cloud_files import read_ply_cloud, write_ply_cloud
 from dvr_cli.surfaces.topology import signed_volume
 
 RADIUS = 0.6

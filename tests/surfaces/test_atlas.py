@@ -10,10 +10,10 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from dvr_cli.errors import ExportError
-from dvr_cli.surfaces import atlas, atlas_process
-from dvr_cli.surfaces.atlas import make_atlas, overlapping_faces
 from dvr_cli.surfaces.mesh import Mesh
-from dvr_cli.surfaces.texels import claimed_texels
+from dvr_cli.surfaces.unwrapping import atlas, atlas_process
+from dvr_cli.surfaces.unwrapping.atlas import make_atlas, overlapping_faces
+from dvr_cli.surfaces.unwrapping.texels import claimed_texels
 
 
 def sphere(rows, columns, centre=(0, 0, 0), radius=1.0):

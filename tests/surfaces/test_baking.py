@@ -15,7 +15,7 @@ from dvr_cli.surfaces.baking.settings import BakeSettings
 from dvr_cli.surfaces.baking.weights import chosen
 from dvr_cli.surfaces.mesh import Mesh
 from dvr_cli.surfaces.raycasting import RayCaster
-from dvr_cli.surfaces.texels import Texels, covered_texels
+from dvr_cli.surfaces.unwrapping.texels import Texels, covered_texels
 
 SIZE = 128
 RED, BLUE = np.array([200, 40, 40]) / 255, np.array([40, 60, 220]) / 255

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from dvr_cli.surfaces.crossings import crossings
 from dvr_cli.surfaces.mesh import Mesh
+from dvr_cli.surfaces.simplifying.crossings import crossings
 
 TRIANGLE = np.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
 

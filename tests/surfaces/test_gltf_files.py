@@ -10,11 +10,11 @@ from gltf_validator import issues
 from textured_mesh import textured_sphere, without_texture
 
 from dvr_cli.surfaces.export import FileOptions, read_mesh, write_mesh
-from dvr_cli.surfaces.gltf_files import encode_glb, split_at_seams
+from dvr_cli.surfaces.files.gltf_files import encode_glb, split_at_seams
+from dvr_cli.surfaces.files.placement import Placement
+from dvr_cli.surfaces.files.srgb import linear_from_srgb, srgb_from_linear
+from dvr_cli.surfaces.files.texture_images import encode_image
 from dvr_cli.surfaces.mesh import Mesh
-from dvr_cli.surfaces.placement import Placement
-from dvr_cli.surfaces.srgb import linear_from_srgb, srgb_from_linear
-from dvr_cli.surfaces.texture_images import encode_image
 
 
 @pytest.fixture(scope="module")

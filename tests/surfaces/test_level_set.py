@@ -6,11 +6,11 @@ import pytest
 from dvr_cli.errors import ExportError
 from dvr_cli.scenes.synthetic_shapes import Sphere, Torus
 from dvr_cli.surfaces.base import base_offset, with_flat_base
-from dvr_cli.surfaces.crossings import crossings
 from dvr_cli.surfaces.extraction import extract
 from dvr_cli.surfaces.level_set import onto_level_set
 from dvr_cli.surfaces.mesh import Mesh
-from dvr_cli.surfaces.simplification import simplify
+from dvr_cli.surfaces.simplifying.crossings import crossings
+from dvr_cli.surfaces.simplifying.simplification import simplify
 from dvr_cli.surfaces.topology import euler_characteristic, faces_outward, is_manifold, is_watertight, signed_volume
 from tests.surfaces.hard_shapes import DOUBLE_TORUS, surface
 

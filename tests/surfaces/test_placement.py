@@ -5,8 +5,8 @@ import pytest
 from textured_mesh import textured_sphere
 
 from dvr_cli.surfaces.export import FileOptions, read_mesh, write_mesh
+from dvr_cli.surfaces.files.placement import CONVENTIONAL, Y_FROM_UP, Placement, placed, rounding_note, stated
 from dvr_cli.surfaces.mesh import Mesh
-from dvr_cli.surfaces.placement import CONVENTIONAL, Y_FROM_UP, Placement, placed, rounding_note, stated
 from dvr_cli.surfaces.topology import faces_outward, signed_volume
 
 AXES = {"x": [1, 0, 0], "y": [0, 1, 0], "z": [0, 0, 1]}

@@ -5,10 +5,10 @@ import pytest
 
 from dvr_cli.errors import ExportError
 from dvr_cli.scenes.synthetic_shapes import Sphere, Torus
-from dvr_cli.surfaces.crossings import crossings
 from dvr_cli.surfaces.mesh import Mesh
 from dvr_cli.surfaces.raycasting import RayCaster
-from dvr_cli.surfaces.simplification import simplify
+from dvr_cli.surfaces.simplifying.crossings import crossings
+from dvr_cli.surfaces.simplifying.simplification import simplify
 from dvr_cli.surfaces.texture import Texture
 from dvr_cli.surfaces.topology import (
     euler_characteristic,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from dvr_cli.surfaces.mesh import Mesh
-from dvr_cli.surfaces.texels import claimed_texels, covered_texels, fill_around, joined, texels_around
 from dvr_cli.surfaces.texture import Texture
+from dvr_cli.surfaces.unwrapping.texels import claimed_texels, covered_texels, fill_around, joined, texels_around
 
 
 def sheet(side, rng, low=0.05, high=0.95):

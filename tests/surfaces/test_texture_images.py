@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from dvr_cli.errors import ExportError
-from dvr_cli.surfaces.texture_images import LOWEST_QUALITY, MOST_PIXELS, encode_image, pixels_of
+from dvr_cli.surfaces.files.texture_images import LOWEST_QUALITY, MOST_PIXELS, encode_image, pixels_of
 
 KINDS = ("png", "jpeg", "webp")
 

@@ -12,7 +12,7 @@ from textured_mesh import asymmetric_image, colour_at, points_on, textured_spher
 
 from dvr_cli.errors import ExportError
 from dvr_cli.surfaces.export import FileOptions, check_path, holds, read_mesh, write_mesh
-from dvr_cli.surfaces.texture_images import encode_image
+from dvr_cli.surfaces.files.texture_images import encode_image
 from dvr_cli.surfaces.topology import faces_outward, is_watertight
 
 TEXTURED = (".obj", ".glb")

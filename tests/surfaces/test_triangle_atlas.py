@@ -6,9 +6,9 @@ from scipy.ndimage import distance_transform_edt
 
 from dvr_cli.errors import ExportError
 from dvr_cli.surfaces.mesh import Mesh
-from dvr_cli.surfaces.texels import claimed_texels, covered_texels, joined, texels_around
 from dvr_cli.surfaces.texture import Texture
-from dvr_cli.surfaces.triangle_atlas import triangle_corners, triangle_strip
+from dvr_cli.surfaces.unwrapping.texels import claimed_texels, covered_texels, joined, texels_around
+from dvr_cli.surfaces.unwrapping.triangle_atlas import triangle_corners, triangle_strip
 
 
 def soup(count, rng, spread=1.5):

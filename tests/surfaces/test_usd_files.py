@@ -7,10 +7,10 @@ import pytest
 from textured_mesh import textured_sphere, without_texture
 
 from dvr_cli.surfaces.export import FileOptions, write_mesh
+from dvr_cli.surfaces.files.placement import Placement
+from dvr_cli.surfaces.files.srgb import linear_from_srgb
+from dvr_cli.surfaces.files.texture_images import encode_image
 from dvr_cli.surfaces.mesh import Mesh
-from dvr_cli.surfaces.placement import Placement
-from dvr_cli.surfaces.srgb import linear_from_srgb
-from dvr_cli.surfaces.texture_images import encode_image
 
 pytest.importorskip("pxr", reason="usd-core is not installed")
 

@@ -25,8 +25,8 @@ from dvr_cli.surfaces.baking.weights import chosen, sample_vertices
 from dvr_cli.surfaces.extraction import ColourFunction
 from dvr_cli.surfaces.mesh import Mesh
 from dvr_cli.surfaces.raycasting import RayCaster
-from dvr_cli.surfaces.texels import Texels, covered_texels, fill_around, joined, texels_around
 from dvr_cli.surfaces.texture import Texture
+from dvr_cli.surfaces.unwrapping.texels import Texels, covered_texels, fill_around, joined, texels_around
 
 Report = Callable[[float], None]
 

@@ -17,7 +17,7 @@ from dvr_cli.surfaces.baking.photographs import Photograph
 from dvr_cli.surfaces.baking.sampling import colours, project, taken, tangent, visible
 from dvr_cli.surfaces.baking.settings import BakeSettings
 from dvr_cli.surfaces.baking.weights import LEAST_COSINE, ViewWeights, qualities
-from dvr_cli.surfaces.texels import Texels
+from dvr_cli.surfaces.unwrapping.texels import Texels
 
 MEDIAN_ROUNDS = 2
 SMALLEST_DISTANCE = 0.01

@@ -7,7 +7,7 @@ from jaxtyping import Float, Float32, Int
 
 from dvr_cli.surfaces.mesh import Mesh
 from dvr_cli.surfaces.normals import vertex_normals
-from dvr_cli.surfaces.texels import Texels
+from dvr_cli.surfaces.unwrapping.texels import Texels
 
 ENOUGH_FACES = 20_000
 """A coarser mesh is divided: weights and levels are linear over a face, and what hides a face may hide a part of it."""

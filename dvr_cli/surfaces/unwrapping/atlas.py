@@ -18,10 +18,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from dvr_cli.errors import ExportError
-from dvr_cli.surfaces.atlas_process import NO_XATLAS, SPARE
 from dvr_cli.surfaces.mesh import Mesh
-from dvr_cli.surfaces.texels import claimed_texels
-from dvr_cli.surfaces.triangle_atlas import triangle_corners, triangle_strip
+from dvr_cli.surfaces.unwrapping.atlas_process import NO_XATLAS, SPARE
+from dvr_cli.surfaces.unwrapping.texels import claimed_texels
+from dvr_cli.surfaces.unwrapping.triangle_atlas import triangle_corners, triangle_strip
 
 SCRIPT = Path(__file__).with_name("atlas_process.py")
 TIME_LIMIT = 120.0

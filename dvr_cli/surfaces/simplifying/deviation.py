@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from dvr_cli.surfaces.crossings import unique_edges
 from dvr_cli.surfaces.mesh import Mesh
 from dvr_cli.surfaces.raycasting import RayCaster
+from dvr_cli.surfaces.simplifying.crossings import unique_edges
 
 MOST_POINTS = 1_000_000
 """Points of the original that are measured; of larger meshes it is every second, third, ... vertex and face."""

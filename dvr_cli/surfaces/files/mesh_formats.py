@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from dvr_cli.errors import ExportError
-from dvr_cli.surfaces.texture_images import ImageKind
-from dvr_cli.surfaces.usd_files import check_library
+from dvr_cli.surfaces.files.texture_images import ImageKind
+from dvr_cli.surfaces.files.usd_files import check_library
 
 FORMATS = {
     ".ply": "binary; normals and vertex colours",

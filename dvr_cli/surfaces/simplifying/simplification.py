@@ -14,10 +14,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from dvr_cli.errors import ExportError
-from dvr_cli.surfaces.deviation import Original
-from dvr_cli.surfaces.merged_mesh import MergedMesh
 from dvr_cli.surfaces.mesh import Mesh
-from dvr_cli.surfaces.soundness import broken_clusters, faulty_clusters
+from dvr_cli.surfaces.simplifying.deviation import Original
+from dvr_cli.surfaces.simplifying.merged_mesh import MergedMesh
+from dvr_cli.surfaces.simplifying.soundness import broken_clusters, faulty_clusters
 
 SCALES = (10.0, 1.0, 0.1)
 """Mean length of an edge in the units that the library is given. Its thresholds are absolute: the finer they are, the

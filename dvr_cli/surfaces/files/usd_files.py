@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from dvr_cli.errors import ExportError
+from dvr_cli.surfaces.files.srgb import linear_from_srgb
+from dvr_cli.surfaces.files.texture_images import EncodedImage
 from dvr_cli.surfaces.mesh import Mesh
-from dvr_cli.surfaces.srgb import linear_from_srgb
-from dvr_cli.surfaces.texture_images import EncodedImage
 
 ROOT = "/Mesh"
 

@@ -14,9 +14,9 @@ What these leave open on meshes with boundaries is seen by looking at the merged
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from dvr_cli.surfaces.crossings import crossings, unique_edges
-from dvr_cli.surfaces.merged_mesh import MergedMesh, is_face
 from dvr_cli.surfaces.mesh import Mesh
+from dvr_cli.surfaces.simplifying.crossings import crossings, unique_edges
+from dvr_cli.surfaces.simplifying.merged_mesh import MergedMesh, is_face
 from dvr_cli.surfaces.topology import face_components, signed_volumes, singular_vertices
 
 FLATTEST = 1e-6

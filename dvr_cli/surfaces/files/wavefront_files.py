@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from dvr_cli.surfaces.gltf_files import unique_coordinates
+from dvr_cli.surfaces.files.gltf_files import unique_coordinates
 from dvr_cli.surfaces.mesh import Mesh
 
 MATERIAL = "surface"

@@ -7,8 +7,8 @@ or a vertex. Clusters are named by the nodes of a `MergeTree`.
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from dvr_cli.surfaces.merge_tree import MergeTree
 from dvr_cli.surfaces.mesh import Mesh
+from dvr_cli.surfaces.simplifying.merge_tree import MergeTree
 
 PULL_TO_MIDDLE = 1e-3
 """Weight of a cluster's middle against the planes of its faces: it decides where these leave a direction open."""

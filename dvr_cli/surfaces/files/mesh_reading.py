@@ -15,13 +15,13 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from dvr_cli.errors import ExportError
-from dvr_cli.surfaces.gltf_files import with_materials
+from dvr_cli.surfaces.files.gltf_files import with_materials
+from dvr_cli.surfaces.files.mesh_formats import FORMATS, WRITTEN_ONLY
+from dvr_cli.surfaces.files.srgb import srgb_from_linear
+from dvr_cli.surfaces.files.texture_images import MOST_PIXELS, pixels_of
 from dvr_cli.surfaces.mesh import Mesh
-from dvr_cli.surfaces.mesh_formats import FORMATS, WRITTEN_ONLY
 from dvr_cli.surfaces.normals import vertex_normals
-from dvr_cli.surfaces.srgb import srgb_from_linear
 from dvr_cli.surfaces.texture import Texture
-from dvr_cli.surfaces.texture_images import MOST_PIXELS, pixels_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -1,0 +1,1 @@
+"""Mesh, cloud and image files: what each format holds, and how it is written and read."""

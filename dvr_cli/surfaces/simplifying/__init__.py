@@ -1,0 +1,1 @@
+"""Fewer faces for the same surface, closed and manifold as before."""

@@ -1,0 +1,1 @@
+"""Texture coordinates: where each face lies in an image, and which texels it owns."""
