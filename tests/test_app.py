@@ -105,7 +105,7 @@ def test_help_names_the_presets_as_they_are():
 def test_help_flows_whatever_the_width(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "300")
     assert dvr("export", "--help") == 0
-    assert "Axes are those of the scene in every format" in capsys.readouterr().out
+    assert "A texture is baked from the photographs; what none of them shows" in capsys.readouterr().out
 
 
 def test_version_names_the_program(capsys):
