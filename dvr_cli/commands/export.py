@@ -144,8 +144,12 @@ def export_command(
         ),
     ] = None,
     up: Annotated[
-        Literal["x", "-x", "y", "-y", "z", "-z"] | None,
-        _option(PLACE, "--up", help="The scene's axis that points up; .glb and .usdz are then turned to y up."),
+        Literal["x", "-x", "y", "-y", "z", "-z", "cameras"] | None,
+        _option(
+            PLACE,
+            "--up",
+            help="The scene's axis that points up, or cameras: as they were held. .glb and .usdz are turned to y up.",
+        ),
     ] = None,
     units: Annotated[
         Literal["m", "mm", "scene"],
@@ -183,8 +187,10 @@ def export_command(
         threads=threads,
     )
     shape = ShapeOptions(mesh, resolution, components, base)
-    placement = Placement(up, units, center)
-    options = ExportOptions(request, shape, colours, texture_format, texture_limit, placement, scene, judge)
+    placement = Placement(None if up == "cameras" else up, units, center)
+    options = ExportOptions(
+        request, shape, colours, texture_format, texture_limit, placement, up == "cameras", scene, judge
+    )
     exported = export(chosen_run(run, output.note), options, output)
     next_step = f"open {files[0]} in a mesh viewer, for example MeshLab or Blender"
     if request.kind_of(files[0]) != "none":

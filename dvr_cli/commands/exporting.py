@@ -43,6 +43,8 @@ class ExportOptions:
     image_limit: int | None
     """Bytes of the texture's file, at most."""
     placement: "Placement"
+    up_from_cameras: bool
+    """Whether up is as the cameras were held, which `placement` does not know yet."""
     scene: Path | None
     """Where the run's scene lies now."""
     judge: bool | None
@@ -64,6 +66,10 @@ def export(run: "RunFolder", options: ExportOptions, output: Output) -> Exported
     for path in options.request.lesser:
         output.note(f"{path} cannot hold --texture {options.request.texture}: {options.request.kind_of(path)} instead.")
     photographs = _photographs(run, options, output)
+    if options.up_from_cameras:
+        x, y, z = _up(run, options, photographs).tolist()
+        output.note(f"Up is ({x:.4g}, {y:.4g}, {z:.4g}), as the cameras were held")
+        options = replace(options, placement=replace(options.placement, direction=(x, y, z)))
     surface = RunSurface(run)
     mesh, about_shape = _shape(run, surface, options, photographs, output)
     facts: dict[str, Any] = {}
@@ -108,7 +114,7 @@ def _shape(
 
     shape = options.shape
     if shape.mesh is not None:
-        mesh = read_mesh(shape.mesh)
+        mesh = read_mesh(shape.mesh, output.note)
     else:
         base = None if shape.base is None else FlatBase(_up(run, options, photographs), shape.base)
         mesh = surface.mesh(shape.resolution, shape.components, output.note, base)
@@ -120,10 +126,14 @@ def _shape(
 
 def _up(run: "RunFolder", options: ExportOptions, photographs: Photographs | None) -> "Float[np.ndarray, '3']":
     """Up in the world: the axis that was named, or else as the cameras were held."""
+    import numpy as np
+
     from dvr_cli.fitting.scene_description import read_described_scene
     from dvr_cli.scenes.rig import up_direction
     from dvr_cli.surfaces.files.placement import axis_vector
 
+    if options.placement.direction is not None:
+        return np.array(options.placement.direction)
     if options.placement.up is not None:
         return axis_vector(options.placement.up)
     if photographs is not None:
@@ -134,7 +144,10 @@ def _up(run: "RunFolder", options: ExportOptions, photographs: Photographs | Non
         cameras = [view.camera for view in read_described_scene(root, described.get("options", {})).views]
     up = up_direction(cameras)
     if up is None:
-        raise ExportError("--base needs to know which way is up, and the cameras do not tell: name the axis with --up.")
+        raise ExportError(
+            "The cameras do not tell which way is up: too few, or held anyhow.\n"
+            "Name the axis of the scene that points up, e.g. --up z."
+        )
     return up
 
 

@@ -18,6 +18,8 @@ from typer.testing import CliRunner
 from dvr_cli.commands.export import export_command
 from dvr_cli.commands.texturing import affordable_size, shares
 from dvr_cli.errors import ExportError, SceneError
+from dvr_cli.fitting.scene_description import read_described_scene
+from dvr_cli.scenes.rig import up_direction
 from dvr_cli.surfaces.export import read_mesh, write_mesh
 from dvr_cli.surfaces.mesh import Mesh
 
@@ -155,6 +157,17 @@ def test_gltf_is_y_up_and_in_metres_when_the_scene_is_described(run_folder, tmp_
     np.testing.assert_array_equal(*(read_mesh(tmp_path / name).vertices for name in ("a.ply", "a2.ply")))
     bounds = read_mesh(tmp_path / "a.ply").vertices
     np.testing.assert_allclose(bounds.min(axis=0) + bounds.max(axis=0), 0, atol=1e-5 * RADIUS)
+
+
+def test_gltf_stands_as_the_cameras_were_held(run_folder, scene_folder, tmp_path):
+    export("a.ply", "--resolution", "32")
+    result = export("b.glb", "--resolution", "32", "--texture", "vertex", "--up", "cameras")
+    assert "as the cameras were held" in result.stderr and "b.glb: y up" in result.stdout
+    scene = read_described_scene(scene_folder, {"masks": True})
+    up = up_direction([view.camera for view in scene.views])
+    heights = read_mesh(tmp_path / "a.ply").vertices @ up
+    turned = read_mesh(tmp_path / "b.glb").vertices[:, 1]
+    np.testing.assert_allclose([turned.min(), turned.max()], [heights.min(), heights.max()], atol=1e-5 * RADIUS)
 
 
 def test_texture_has_the_format_and_the_size_that_were_asked_for(run_folder, tmp_path):

@@ -5,7 +5,15 @@ import pytest
 from textured_mesh import textured_sphere
 
 from dvr_cli.surfaces.export import FileOptions, read_mesh, write_mesh
-from dvr_cli.surfaces.files.placement import CONVENTIONAL, Y_FROM_UP, Placement, placed, rounding_note, stated
+from dvr_cli.surfaces.files.placement import (
+    CONVENTIONAL,
+    Y_FROM_UP,
+    Placement,
+    placed,
+    rotation_to_y,
+    rounding_note,
+    stated,
+)
 from dvr_cli.surfaces.mesh import Mesh
 from dvr_cli.surfaces.topology import faces_outward, signed_volume
 
@@ -104,3 +112,25 @@ def test_no_vertices():
     empty = Mesh(np.zeros((0, 3)), np.zeros((0, 3), dtype=np.int64))
     np.testing.assert_array_equal(Placement(center=True).shift(empty), 0)
     assert rounding_note(empty) is None
+
+
+@pytest.mark.parametrize("up", [(0, 1, 0), (0, -1, 0), (0, 0, 1), (1, 0, 0), (0.2, -0.9, 0.3), (-3, 1, 2)])
+def test_any_direction_can_be_up(up):
+    rotation = rotation_to_y(np.array(up, dtype=np.float64))
+    np.testing.assert_allclose(rotation @ up, [0, np.linalg.norm(up), 0], atol=1e-12)
+    np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-12)
+    assert np.linalg.det(rotation) == pytest.approx(1)
+    # The smallest rotation leaves what is perpendicular to both alone.
+    axis = np.array([-up[2], 0, up[0]], dtype=np.float64)
+    if axis.any():
+        np.testing.assert_allclose(rotation @ axis, axis, atol=1e-12)
+
+
+def test_a_direction_turns_as_the_axis_it_lies_on_does():
+    by_axis, by_direction = Placement(up="-x"), Placement(direction=(-2.0, 0.0, 0.0))
+    np.testing.assert_allclose(
+        by_direction.file_from_scene(".glb", np.zeros(3))[1],
+        by_axis.file_from_scene(".glb", np.zeros(3))[1],
+        atol=1e-12,
+    )
+    assert "y up" in stated(by_direction, "a.glb", np.zeros(3))

@@ -47,6 +47,20 @@ class Placement:
     """What one unit of the scene is; "scene": not said."""
     center: bool = False
     """Move the centre of the bounding box to the origin."""
+    direction: tuple[float, float, float] | None = None
+    """Up in the scene where it is no axis, as when the cameras tell; of any length, goes before `up`."""
+
+    @property
+    def y_from_scene(self) -> Float[np.ndarray, "3 3"]:
+        """The rotation that takes the scene's up to +y; the identity when up is not said."""
+        if self.direction is not None:
+            return rotation_to_y(np.array(self.direction))
+        return np.array(Y_FROM_UP[self.up or "y"], dtype=np.float64)
+
+    @property
+    def says_up(self) -> bool:
+        """Whether it is known which way is up."""
+        return self.up is not None or self.direction is not None
 
     def shift(self, mesh: Mesh) -> Float[np.ndarray, "3"]:
         """What is added to the mesh's coordinates, in the scene's axes and units; zero without `center`."""
@@ -58,10 +72,20 @@ class Placement:
         """The similarity that takes coordinates of the scene to those of a file with this suffix."""
         scaled = np.eye(3)
         if suffix.lower() in CONVENTIONAL:
-            scaled = METRES[self.units] * np.array(Y_FROM_UP[self.up or "y"], dtype=np.float64)
+            scaled = METRES[self.units] * self.y_from_scene
         matrix = np.eye(4)
         matrix[:3, :3], matrix[:3, 3] = scaled, scaled @ shift
         return matrix
+
+
+def rotation_to_y(up: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3 3"]:
+    """The smallest rotation that takes the direction `up` (any length but zero) to +y."""
+    x, y, z = np.asarray(up, dtype=np.float64) / np.linalg.norm(up)
+    if y < -1 + 1e-12:
+        return np.array(Y_FROM_UP["-y"], dtype=np.float64)
+    # Rodrigues' formula for the angle between up and +y about their common perpendicular (-z, 0, x).
+    cross = np.array([[0, -x, 0], [x, 0, z], [0, -z, 0]])
+    return np.eye(3) + cross + cross @ cross / (1 + y)
 
 
 AS_IS = Placement()
@@ -73,10 +97,10 @@ def placed(mesh: Mesh, placement: Placement, suffix: str) -> Mesh:
     matrix = placement.file_from_scene(suffix, placement.shift(mesh))
     if np.array_equal(matrix, np.eye(4)):
         return mesh
-    turned = matrix[:3, :3] / np.cbrt(np.linalg.det(matrix[:3, :3]))
+    turned = placement.y_from_scene
     # Shifted before it is scaled: large coordinates cancel while they still have all their digits.
     vertices = (mesh.vertices + placement.shift(mesh)) @ matrix[:3, :3].T
-    normals = None if mesh.normals is None else mesh.normals @ np.round(turned).T
+    normals = None if mesh.normals is None else mesh.normals @ turned.T
     return Mesh(vertices, mesh.faces, normals, mesh.colors, mesh.texture)
 
 
@@ -84,7 +108,7 @@ def stated(placement: Placement, name: str, shift: Float[np.ndarray, "3"]) -> st
     """Axes, units and shift of the file `name` as one line, e.g. "mesh.glb: y up, metres"."""
     suffix = name[name.rfind(".") :].lower()
     conventional = suffix in CONVENTIONAL
-    turned, scaled = conventional and placement.up is not None, conventional and placement.units != "scene"
+    turned, scaled = conventional and placement.says_up, conventional and placement.units != "scene"
     if turned and scaled:
         text = "y up, metres"
     elif turned:
