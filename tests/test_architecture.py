@@ -21,7 +21,7 @@ LAYERS = (
 EVERYWHERE = ("errors", "config", "config_io", "files", "__version__")
 """Modules that every layer may import; they import none of the layers."""
 
-HEAVY = ("torch", "open3d", "warp", "scipy", "pycolmap", "trimesh", "mcubes", "skimage", "jinja2")
+HEAVY = ("torch", "open3d", "warp", "scipy", "pycolmap", "trimesh", "mcubes", "skimage", "jinja2", "xatlas", "pxr")
 """Libraries that take long to import."""
 
 LONGEST_FILE = 400
