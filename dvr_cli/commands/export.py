@@ -192,10 +192,18 @@ def export_command(
         request, shape, colours, texture_format, texture_limit, placement, up == "cameras", scene, judge
     )
     exported = export(chosen_run(run, output.note), options, output)
-    next_step = f"open {files[0]} in a mesh viewer, for example MeshLab or Blender"
-    if request.kind_of(files[0]) != "none":
-        next_step = shlex.join(["dvr", "render", str(files[0]), "--turntable", "turntable.webp"])
+    next_step = _next_step(request)
     output.result(f"{exported.text}\nNext: {next_step}", {**exported.values, "next": next_step})
+
+
+def _next_step(request: ExportRequest) -> str:
+    """The first coloured file that dvr reads, turned round; else a viewer."""
+    from dvr_cli.surfaces.files.mesh_formats import FORMATS
+
+    for path in request.files:
+        if path.suffix.lower() in FORMATS and request.kind_of(path) != "none":
+            return shlex.join(["dvr", "render", str(path), "--turntable", "turntable.webp"])
+    return f"open {request.files[0]} in a mesh viewer, for example MeshLab or Blender"
 
 
 def _check_files(request: ExportRequest, image_format: "ImageKind") -> None:
