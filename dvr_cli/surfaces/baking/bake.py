@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Float32, UInt8
 from dvr_cli.scenes.images import available_threads
 from dvr_cli.scenes.views import LoadedView
 from dvr_cli.surfaces.baking.blending import Blender
+from dvr_cli.surfaces.baking.focus import sharpness
 from dvr_cli.surfaces.baking.gains import gains
 from dvr_cli.surfaces.baking.levels import Levels, common_level, edge_average, spread
 from dvr_cli.surfaces.baking.local_surface import LocalSurface, divided, interpolated, local_surface
@@ -214,6 +215,8 @@ def _blender(
     photographs = [photograph.exposed(value) for photograph, value in zip(photographs, gain.tolist(), strict=True)]
     # A dark photograph that is made brighter shows its noise.
     samples.quality[:] *= np.minimum(1 / gain, 1)[:, None].astype(np.float32)
+    if settings.focus:
+        samples.quality[:] *= sharpness(samples.contrast, samples.trust, gain)[:, None].astype(np.float32)
     levels = common_level(samples, gain, average, settings, pool)
     weights = chosen(samples.quality, settings.views)
     normals, middles = surface.face_normals, surface.face_middles

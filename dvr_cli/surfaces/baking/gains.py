@@ -30,19 +30,26 @@ def gains(
     `colour` in [0, 1] and `trust` are what the photographs show of the same points. Black and saturated values have no
     say. A photograph that shares too little with the others keeps 1; all do when they differ by less than gloss does.
     """
-    every = -(-colour.shape[1] // MOST_POINTS) if colour.shape[1] else 1
-    colour, trust = colour[:, ::every], trust[:, ::every]
     usable = (trust > LEAST_TRUST) & (colour.max(axis=2) < WHITE / 255) & (colour.mean(axis=2) > 2 * BLACK / 255)
-    usable &= usable.sum(axis=0) > 1
     usable &= np.isfinite(colour).all(axis=2)
-    values = np.log(np.where(usable, colour.mean(axis=2, dtype=np.float64), 1))
-    found = np.zeros(len(colour))
+    found = -relative_levels(np.log(np.where(usable, colour.mean(axis=2, dtype=np.float64), 1)), usable)
+    # Gloss alone makes such differences; evening them out by gains costs more than it brings (docs/export.md).
+    return np.ones(len(found)) if (np.abs(found) < LEAST_DIFFERENCE).all() else np.exp(found)
+
+
+def relative_levels(
+    values: Float[np.ndarray, "views v"], usable: Bool[np.ndarray, "views v"]
+) -> Float[np.ndarray, "views"]:
+    """What each photograph adds to the points' own values, of mean 0 over photographs that share points; else 0."""
+    every = -(-values.shape[1] // MOST_POINTS) if values.shape[1] else 1
+    values, usable = values[:, ::every], usable[:, ::every]
+    usable = usable & (usable.sum(axis=0) > 1)
+    found = np.zeros(len(values))
     for members in _overlapping(usable):
         of_members = usable[members] & (usable[members].sum(axis=0) > 1)
         level = _levels(values[members], of_members)
-        found[members] = level.mean() - level
-    # Gloss alone makes such differences; evening them out by gains costs more than it brings (docs/export.md).
-    return np.ones(len(found)) if (np.abs(found) < LEAST_DIFFERENCE).all() else np.exp(found)
+        found[members] = level - level.mean()
+    return found
 
 
 def _overlapping(usable: Bool[np.ndarray, "views v"]) -> list[Int[np.ndarray, "m"]]:

@@ -19,6 +19,8 @@ class BakeSettings:
     """Colours (of 0 to 1) that differ by more than about this from the other photographs' lose their say."""
     exposure: bool = True
     """Whether differences of exposure between photographs are evened out by one gain each."""
+    focus: bool = True
+    """Whether photographs that are more blurred than the others lose their say."""
     smoothing: int = 10
     """Steps over the mesh's edges that part slow differences between photographs, which are evened out, from detail."""
     flatness: float = 0.5

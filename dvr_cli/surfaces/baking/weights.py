@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Int16
 
+from dvr_cli.surfaces.baking.focus import contrast_at
 from dvr_cli.surfaces.baking.local_surface import LocalSurface
 from dvr_cli.surfaces.baking.photographs import Photograph
 from dvr_cli.surfaces.baking.sampling import colours, project, taken, tangent, visible
@@ -34,6 +35,8 @@ class VertexSamples:
     """0 where the vertex itself is not seen."""
     colour: Float32[np.ndarray, "views v 3"]
     """Of the vertex, without gain; 0 where it is not seen."""
+    contrast: Float32[np.ndarray, "views v"]
+    """Of the photograph around the vertex, without gain (see `focus`); 0 where it is not seen."""
 
 
 @dataclass(frozen=True)
@@ -84,15 +87,15 @@ def sample_vertices(
     order = np.argsort(surface.faces.ravel(), kind="stable")
     used, starts = np.unique(surface.faces.ravel()[order], return_index=True)
     shape = (len(photographs), len(surface.vertices))
-    found = VertexSamples(
-        np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.float32), np.zeros((*shape, 3), dtype=np.float32)
-    )
+    found = VertexSamples(*(np.zeros((*shape, *more), dtype=np.float32) for more in ((), (), (3,), ())))
 
     def look(index: int) -> None:
         photograph = photographs[index]
         quality, cosine = qualities(photograph, surface.vertices, surface.normals, settings)
         colour, trust = samples(photograph, surface.vertices, cosine, surface.slack)
         found.colour[index], found.trust[index] = colour, trust
+        seen = np.flatnonzero(trust)
+        found.contrast[index, seen] = contrast_at(photograph, surface.vertices[seen])
         face_cosine = qualities(photograph, middles, normals, settings)[1]
         of_faces = samples(photograph, middles, face_cosine, surface.slack)[1]
         trust = trust.copy()
