@@ -96,7 +96,11 @@ def export_command(
     ] = None,
     texture: Annotated[
         TextureKind | None,
-        _option(COLOURS, "--texture", help="(default: atlas for .glb, .obj and .usdz; vertex for .ply; none for .stl)"),
+        _option(
+            COLOURS,
+            "--texture",
+            help="What holds the colours. (default: atlas for .glb, .obj and .usdz; vertex for .ply; none for .stl)",
+        ),
     ] = None,
     texture_size: Annotated[
         int, _option(COLOURS, "--texture-size", min=64, max=8192, help="Side of the atlas, texels. (default: 4096)")
