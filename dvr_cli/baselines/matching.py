@@ -29,6 +29,8 @@ LARGEST_ANGLE = np.deg2rad(60.0)
 FEW_VIEWS = 60
 MOST_NEIGHBOURS = 20
 """Views that each is matched with when there are more than `FEW_VIEWS`."""
+VIEWS_AT_A_TIME = 4
+"""Between reports of how far extraction is."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def match_views(
     for leftover in work_folder.glob("database.db*"):
         leftover.unlink()
     pycolmap.set_random_seed(seed)
-    _extract(len(views), images, masks, database, count, report)
+    _extract(len(views), images, masks, database, report)
     cameras, view_of_image, features = _known_cameras(views, database)
     pairs = work_folder / "pairs.txt"
     chosen = neighbouring_pairs([view.camera for view in views])
@@ -133,22 +135,21 @@ def _extract(
     images: Path,
     masks: Path | None,
     database: Path,
-    threads: int,
     report: Callable[[int, int], None] | None,
 ) -> None:
     """Features of every view into the database, a few views at a time so that it can be told how far it is."""
     import pycolmap
 
-    extraction = pycolmap.FeatureExtractionOptions(num_threads=threads, use_gpu=False, max_image_size=LONGEST_SIDE)
+    # With several threads COLMAP numbers the photographs as they finish, and the numbers decide what is tried first.
+    extraction = pycolmap.FeatureExtractionOptions(num_threads=1, use_gpu=False, max_image_size=LONGEST_SIDE)
     extraction.sift.max_num_features = MOST_FEATURES
     extraction.sift.peak_threshold = CONTRAST_THRESHOLD
     reading = pycolmap.ImageReaderOptions(camera_model="PINHOLE")
     if masks is not None:
         reading.mask_path = str(masks)
-    step = max(4, 2 * threads)
     mode = pycolmap.CameraMode.PER_IMAGE
-    for start in range(0, count, step):
-        names = [_name(index) for index in range(start, min(start + step, count))]
+    for start in range(0, count, VIEWS_AT_A_TIME):
+        names = [_name(index) for index in range(start, min(start + VIEWS_AT_A_TIME, count))]
         with silent_libraries():
             pycolmap.extract_features(database, images, names, mode, reading, extraction, pycolmap.Device.cpu)
         if report:
