@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from dvr_cli.commands.export_request import Components, ExportRequest
+from dvr_cli.commands.scene_views import SceneChoice, find_scene
 from dvr_cli.commands.surface_of_run import FlatBase, RunSurface
 from dvr_cli.commands.texturing import Photographs, TextureOptions, coloured, find_photographs, judged
 from dvr_cli.console import Output
@@ -114,7 +115,8 @@ def _shape(
 
     shape = options.shape
     if shape.mesh is not None:
-        mesh = read_mesh(shape.mesh, output.note)
+        # Its own colours would stand where the field's are asked for.
+        mesh = replace(read_mesh(shape.mesh, output.note), colors=None, texture=None)
     else:
         base = None if shape.base is None else FlatBase(_up(run, options, photographs), shape.base)
         mesh = surface.mesh(shape.resolution, shape.components, output.note, base)
@@ -128,7 +130,6 @@ def _up(run: "RunFolder", options: ExportOptions, photographs: Photographs | Non
     """Up in the world: the axis that was named, or else as the cameras were held."""
     import numpy as np
 
-    from dvr_cli.fitting.scene_description import read_described_scene
     from dvr_cli.scenes.rig import up_direction
     from dvr_cli.surfaces.files.placement import axis_vector
 
@@ -139,9 +140,9 @@ def _up(run: "RunFolder", options: ExportOptions, photographs: Photographs | Non
     if photographs is not None:
         cameras = [view.camera for view in photographs.views]
     else:
-        described = run.scene_description
-        root = options.scene or Path(described["root"])
-        cameras = [view.camera for view in read_described_scene(root, described.get("options", {})).views]
+        found = find_scene(SceneChoice(options.scene), run)
+        assert found is not None  # A run always knows its scene.
+        cameras = [view.camera for view in found.scene.views]
     up = up_direction(cameras)
     if up is None:
         raise ExportError(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dvr_cli.commands.scene_views import SceneChoice, SceneViews, find_scene
+from dvr_cli.commands.scene_views import SceneChoice, SceneViews, find_scene, run_of
 from dvr_cli.commands.surface_of_run import mesh_of_run
 from dvr_cli.console import Output, Report
 from dvr_cli.errors import DvrError, ExportError, SceneError
@@ -28,7 +28,6 @@ DEFAULT_SECONDS = 6.0
 ERROR_LIMIT = 0.2
 """Of the scale of errors: the same in all pictures, so that they can be compared."""
 _MISSED, _BEYOND = np.array([0.16, 0.32, 0.85]), np.array([0.70, 0.66, 0.80])
-Y_UP_FORMATS = (".glb", ".usdz")
 
 
 @dataclass(frozen=True)
@@ -101,12 +100,10 @@ def render(rendering: Rendering, output: Output) -> Result:
     if rendering.turntable is not None:
         check_animation(rendering.turntable, rendering.background == "transparent")
     path = rendering.source
-    run = None
     if path is None:
-        run = RunFolder.latest()
-        output.note(f"Run: {run.path} (the latest; name another run or a mesh)")
-    elif path.is_dir():
-        run = RunFolder.open(path)
+        latest = RunFolder.latest()
+        output.note(f"Run: {latest.path} (the latest; name another run or a mesh)")
+    run = latest if path is None else run_of(path)
     found = _scene(rendering, run, output.note)
     chosen = () if rendering.views is None or found is None else chosen_views(rendering.views, found)
     if path is None or run is not None:
@@ -225,8 +222,10 @@ def _directions(
         up = up_direction(cameras)
         said = f"({', '.join(f'{value:.3g}' for value in up)}), as the cameras were held" if up is not None else ""
     if up is None:
+        from dvr_cli.surfaces.files.placement import CONVENTIONAL
+
         suffix = "" if rendering.source is None else rendering.source.suffix.lower()
-        axis = "y" if suffix in Y_UP_FORMATS else "z"
+        axis = "y" if suffix in CONVENTIONAL else "z"
         up, said = _axis(axis), f"{axis} (assumed; --up names another axis)"
     front = front_direction(cameras, points.mean(axis=0), up)
     if front is None:

@@ -1,7 +1,7 @@
 """The surface of a run as a mesh: extracted, cleaned and, where asked for, cut flat and simplified."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -84,7 +84,9 @@ class RunSurface:
         from dvr_cli.surfaces.level_set import onto_level_set
 
         there = to_world(mesh, np.linalg.inv(self.world_from_unit))
-        return to_world(onto_level_set(there, self._value, self._gradient), self.world_from_unit)
+        moved = to_world(onto_level_set(there, self._value, self._gradient), self.world_from_unit)
+        assert moved.normals is not None
+        return replace(moved, colors=self.colour()(moved.vertices, -moved.normals))
 
     def _cut(self, base: FlatBase, samples: int) -> None:
         """From here on the field is that of the object without what lies below the base."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from dvr_cli.commands.export_request import TextureKind
+from dvr_cli.commands.scene_views import SceneChoice, find_scene
 from dvr_cli.console import Output
 from dvr_cli.fitting.events import Message, StepReport
 
@@ -71,12 +72,11 @@ class TextureOptions:
 
 def find_photographs(run: "RunFolder", root: Path | None, options: TextureOptions, output: Output) -> "Photographs":
     """Decode the photographs of the run's scene, at `root` if it has moved. SceneError when they cannot be read."""
-    from dvr_cli.fitting.scene_description import split_views
     from dvr_cli.scenes.images import load_views
 
-    described = run.scene_description
-    reading = {**described.get("options", {}), "depth": None}
-    scene, fitted, held_out = split_views(root or Path(described["root"]), reading, described.get("views"))
+    found = find_scene(SceneChoice(root), run)
+    assert found is not None  # A run always knows its scene.
+    scene = found.scene
     size = options.image_size
     if size is None and not options.whole_images:
         size = affordable_size([(view.camera.height, view.camera.width) for view in scene.views])
@@ -84,7 +84,7 @@ def find_photographs(run: "RunFolder", root: Path | None, options: TextureOption
             output.note(f"Photographs are used at {size} pixels to save memory. (--image-size says otherwise)")
     output.note(f"Decoding {len(scene.views)} photographs")
     views = load_views(replace(scene, depth_map_paths=None), size, options.threads)
-    return Photographs(views, fitted, held_out)
+    return Photographs(views, found.fitted, found.held_out)
 
 
 def affordable_size(shapes: list[tuple[int, int]], most_bytes: int = MOST_BYTES) -> int | None:
@@ -115,7 +115,9 @@ def coloured(
     sources = {kind: _sources(kind, photographs, options) for kind in kinds}
     colors = None
     if "vertex" in kinds:
-        colors = _vertex_colours(mesh, sources["vertex"], colour, options, output)
+        # A run's own surface has the field's colours already; another mesh has none.
+        kept = not sources["vertex"] and mesh.colors is not None
+        colors = mesh.colors if kept else _vertex_colours(mesh, sources["vertex"], colour, options, output)
         facts["vertex_colours_from"] = "photographs" if sources["vertex"] else "field"
     mesh = replace(mesh, colors=colors)
     if "atlas" in kinds:
