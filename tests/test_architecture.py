@@ -13,7 +13,20 @@ PACKAGE = Path(dvr_cli.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = (
-    *("scenes", "kernels", "fields", "rendering", "fitting", "surfaces", "viewing", "baselines", "comparing"),
+    *(
+        "scenes",
+        "matching",
+        "preparing",
+        "diagnosis",
+        "kernels",
+        "fields",
+        "rendering",
+        "fitting",
+        "surfaces",
+        "viewing",
+        "baselines",
+        "comparing",
+    ),
     *("reporting", "commands", "app"),
 )
 """From the bottom to the top; a module may import its own layer and those below."""

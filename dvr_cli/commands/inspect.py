@@ -60,7 +60,8 @@ def inspect_command(
     loaded_scene = read_scene(
         scene,
         masks=folder or masks or has_masks,
-        colmap=found_colmap,
+        cameras=found_colmap,
+        format_name=None if found_colmap is None else "colmap",
         depth=found_depth,
         view_range=views,
         require_masks=masks or folder is not None,

@@ -136,7 +136,8 @@ def reading_options(
     return {
         "masks": kept(mask_folder, "--mask-folder") or masks or None,
         "depth": kept(depth, "--depth"),
-        "colmap": kept(colmap, "--colmap"),
+        "cameras": kept(colmap, "--colmap"),
+        "format": None if colmap is None else "colmap",
         "view_range": views,
         "hold_out": hold_out,
     }

@@ -94,7 +94,8 @@ def _read(root: Path, options: dict[str, Any], hold_out: int | None, require_mas
     return read_scene(
         root,
         masks=path("masks") or options.get("masks"),
-        colmap=path("colmap"),
+        cameras=path("cameras"),
+        format_name=options.get("format"),
         depth=path("depth"),
         view_range=options.get("view_range"),
         require_masks=require_masks,

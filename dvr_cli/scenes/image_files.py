@@ -32,6 +32,22 @@ def open_image(path: Path) -> Iterator["Image"]:
         ) from cause
 
 
+EXIF_ORIENTATION = 0x0112
+"""Number of the EXIF entry that says how the pixels are to be turned for viewing."""
+
+
+def stored_shape(path: Path) -> tuple[int, int, int]:
+    """Height and width of the pixels as stored, and the EXIF orientation (1 to 8; 1: as stored)."""
+    with open_image(path) as image:
+        try:
+            orientation = image.getexif().get(EXIF_ORIENTATION, 1)
+        except Exception:
+            # Damaged EXIF makes the parser raise nearly anything; the pixels may be fine.
+            orientation = 1
+        valid = isinstance(orientation, int) and 1 <= orientation <= 8
+        return image.height, image.width, orientation if valid else 1
+
+
 def image_shape(path: Path) -> tuple[int, int]:
     """Height and width out of the header; SceneError if this is no image."""
     with open_image(path) as image:

@@ -7,9 +7,13 @@ of the image and pixel centres lie at +0.5; matrices are `a_from_b` for column v
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+
+MaskMeaning = Literal["white", "black", "alpha"]
+"""What marks the object in a mask: white pixels, black pixels, or the alpha channel."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,11 @@ class View:
     """Camera of the full-size image, after undistortion where there is any."""
     image_path: Path
     mask_path: Path | None = None
-    """White = object; may be of another size but not of another aspect ratio."""
+    """May be of another size but not of another aspect ratio."""
+    mask_meaning: MaskMeaning = "white"
+    """How `mask_path` is to be read."""
+    orientation: int = 1
+    """EXIF orientation (1 to 8) that is applied when the photograph is decoded; 1: pixels as stored."""
     distorted: object | None = None
     """What `scenes.images` needs to undistort the photograph once (a `pycolmap.Camera`); None for a pinhole image."""
 
@@ -106,6 +114,8 @@ class Scene:
     sparse_depth: SparseDepth | None = None
     depth_map_paths: tuple[Path | None, ...] | None = None
     """One depth map (camera z, world units, 0 or inf = unknown) per view, or None."""
+    notes: tuple[str, ...] = ()
+    """What the reader found that a user should know, one sentence each."""
 
     @property
     def world_from_unit(self) -> Float[np.ndarray, "4 4"]:

@@ -107,7 +107,7 @@ def test_points_come_with_errors_colours_and_who_saw_them(tmp_path):
 def test_model_elsewhere_serves_as_cameras_and_as_depth(tmp_path):
     cameras = write_sphere(tmp_path / "scene", with_scale_mat=False)
     folder = write_colmap(tmp_path / "other", cameras, points=POINTS)
-    scene = read_scene(tmp_path / "scene", colmap=folder)
+    scene = read_scene(tmp_path / "scene", cameras=folder, format_name="colmap")
     assert scene.format == "colmap" and len(scene.sparse_depth.points) == 30
     assert len(read_scene(tmp_path / "scene", depth=folder).sparse_depth.visibility) == 12 * 30
 
@@ -182,7 +182,7 @@ def test_missing_photograph_and_folder_and_text_of_nonsense(tmp_path):
         read_scene(tmp_path)
     shutil.rmtree(folder)
     with pytest.raises(SceneError, match="holds no COLMAP model"):
-        read_scene(tmp_path, colmap=folder)
+        read_scene(tmp_path, cameras=folder, format_name="colmap")
 
 
 def test_model_without_points_is_no_depth(tmp_path):

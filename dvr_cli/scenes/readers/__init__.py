@@ -1,11 +1,10 @@
-"""From a folder to a `Scene`: the table of readers, and what is the same for every format.
+"""From a folder to a `Scene`: what is the same for every format.
 
 A reader says whether a folder is of its format and finds views, cameras and perhaps bounds and points; masks, depth and
-missing bounds are added here. A new format is one file and one line in `READERS` (docs/adding_a_reader.md).
+missing bounds are added here. A new format is one file and one entry in `table.READERS` (docs/adding_a_reader.md).
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +14,17 @@ from dvr_cli.scenes.bounds import find_bounds
 from dvr_cli.scenes.depth_maps import find_depth_maps
 from dvr_cli.scenes.image_files import image_shape
 from dvr_cli.scenes.images import small_masks
-from dvr_cli.scenes.readers import colmap as colmap_reader
-from dvr_cli.scenes.readers import idr as idr_reader
+from dvr_cli.scenes.readers.colmap import is_model
 from dvr_cli.scenes.readers.files import (
     FoundScene,
+    MaskFile,
     find_mask_folder,
     held_out_indices,
     match_masks,
     same_aspect,
     without_views,
 )
+from dvr_cli.scenes.readers.table import READERS, Reader
 from dvr_cli.scenes.sparse_depth import read_sparse_depth
 from dvr_cli.scenes.views import Scene, SparseDepth, View
 
@@ -32,45 +32,34 @@ from dvr_cli.scenes.views import Scene, SparseDepth, View
 BOUNDS_MASK_SIZE = 200
 
 
-@dataclass(frozen=True)
-class Reader:
-    """One input format."""
-
-    name: str
-    layout: str
-    """What makes a folder of this format, in words; shown when nothing fits."""
-    detect: Callable[[Path], bool]
-    read: Callable[[Path, str | None], FoundScene]
-    """From the folder and the choice of views."""
-
-
-READERS = (
-    Reader("idr", "cameras.npz or cameras_sphere.npz with image/", idr_reader.detect, idr_reader.read),
-    Reader("colmap", "sparse/0 (or sparse) with images/", colmap_reader.detect, colmap_reader.read),
-)
-
-
 def read_scene(
     root: Path,
     *,
     masks: Path | bool | None = None,
-    colmap: Path | None = None,
+    cameras: Path | None = None,
+    format_name: str | None = None,
     depth: Path | None = None,
     view_range: str | None = None,
-    require_masks: bool = True,
+    require_masks: bool = False,
     hold_out: int | None = None,
 ) -> Scene:
     """Read a scene in any known format; no photograph is decoded.
 
-    `masks`: a folder, True for mask/ or masks/ in the scene, None or False for none; with `require_masks` every view
-    must have one. `colmap`: a model folder, read instead of what the scene folder itself holds. `depth`: sparse.npz, a
-    PLY cloud, a COLMAP model or a folder of depth maps. `view_range`: for example "0-11,20". `hold_out`: leave out
-    every such view of those, from the first; neither their masks nor what they saw of the points is used. SceneError or
-    DepthError for anything that cannot be used.
+    `root`: the scene's folder, or a camera file in it. `masks`: a folder, True for those that the scene holds, None or
+    False for none; with `require_masks` every view must have one, else one will do. `cameras`: the camera file or model
+    folder, instead of the one that the folder itself shows; `format_name`: the name of a reader, instead of the first
+    that fits. `depth`: sparse.npz, a PLY cloud, a COLMAP model or a folder of depth maps. `view_range`: for example
+    "0-11,20". `hold_out`: leave out every such view of those, from the first; neither their masks nor what they saw of
+    the points is used. SceneError or DepthError for anything that cannot be used.
     """
-    name, found = _find(root, colmap, view_range)
+    if root.is_file():
+        root, cameras = root.parent, cameras or root
+    reader, camera_file, others = _find(root, cameras, format_name)
+    found = reader.read(root, camera_file, view_range)
     found = without_views(found, held_out_indices(len(found.views), hold_out))
-    views = found.views
+    views, notes = found.views, list(found.notes)
+    if others and cameras is None and format_name is None:
+        notes.append(f"the folder is read as {reader.name}; --format {' or '.join(others)} would read it otherwise")
     if masks is not None and masks is not False:
         views = _with_masks(root, found, masks, require_masks)
     names = tuple(view.name for view in views)
@@ -80,43 +69,70 @@ def read_scene(
     elif depth is not None:
         sparse = read_sparse_depth(depth, names, found.all_names)
     unit_from_world, source = _bounds(found, views, sparse)
-    return Scene(root.resolve().name, root, name, views, unit_from_world, source, sparse, depth_maps)
+    name = root.resolve().name
+    return Scene(name, root, reader.name, views, unit_from_world, source, sparse, depth_maps, tuple(notes))
 
 
-def _find(root: Path, colmap: Path | None, view_range: str | None) -> tuple[str, FoundScene]:
-    """The name of the reader and what it found."""
+def _find(root: Path, cameras: Path | None, format_name: str | None) -> tuple[Reader, Path, tuple[str, ...]]:
+    """The reader, the camera file, and the names of other readers that would fit as well."""
     if not root.is_dir():
         raise SceneError(f"{root} is not a folder.\nExpected the folder of a scene (docs/formats.md).")
-    if colmap is not None:
-        return "colmap", colmap_reader.read(root, view_range, colmap)
-    for reader in READERS:
-        if reader.detect(root):
-            return reader.name, reader.read(root, view_range)
-    layouts = "; ".join(f"{reader.layout} ({reader.name})" for reader in READERS)
+    readers = [reader for reader in READERS if format_name in (None, reader.name)]
+    if not readers:
+        known = ", ".join(reader.name for reader in READERS)
+        raise SceneError(f"There is no format {format_name!r}.\nExpected one of: {known} (dvr formats describes them).")
+    if cameras is not None:
+        fitting = [(reader, cameras) for reader in readers if cameras.exists() and reader.accepts(cameras)]
+    else:
+        fitting = [(reader, found) for reader in readers if (found := reader.find(root)) is not None]
+    if not fitting:
+        raise SceneError(_no_format(root, cameras, readers))
+    reader, camera_file = fitting[0]
+    return reader, camera_file, tuple(other.name for other, _ in fitting[1:])
+
+
+def _no_format(root: Path, cameras: Path | None, readers: list[Reader]) -> str:
+    """Why no reader fits, as the text of an error."""
+    layouts = "; ".join(f"{reader.layout} ({reader.name})" for reader in readers)
+    if cameras is not None:
+        return (
+            f"{cameras} holds no cameras in a format that can be read"
+            f"{'' if cameras.exists() else ': it does not exist'}.\n"
+            f"Expected the camera file or model folder of: {layouts} (docs/formats.md)."
+        )
     entries = sorted(path.name for path in root.iterdir())
-    raise SceneError(
+    return (
         f"{root} is in no format that can be read: it holds {', '.join(entries[:8]) or 'nothing'}.\n"
-        f"Expected {layouts}; or pass --colmap MODEL (docs/formats.md)."
+        f"Expected {layouts}; or name the cameras with --cameras FILE (docs/formats.md). Photographs without cameras: "
+        "dvr prepare finds them."
     )
 
 
 def _with_masks(root: Path, found: FoundScene, masks: Path | bool, required: bool) -> tuple[View, ...]:
-    """The views with their masks; SceneError if one is missing or has another aspect ratio than its image."""
-    folder = find_mask_folder(root, masks)
+    """The views with their masks, those of the format first; SceneError if none (or, when required, one) is missing."""
     names = tuple(view.name for view in found.views)
-    paths = match_masks(folder, names, found.all_names if found.paired_by_order else ())
-    missing = [name for name in names if name not in paths]
+    files = dict(found.masks) if masks is True else {}
+    if not files:
+        folder = find_mask_folder(root, masks)
+        paths = match_masks(folder, names, found.all_names if found.paired_by_order else ())
+        files = {name: MaskFile(path) for name, path in paths.items()}
+    missing = [name for name in names if name not in files]
     if missing and (required or len(missing) == len(names)):
         listed = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
         raise SceneError(
-            f"{folder} has no mask for {len(missing)} of {len(names)} images: {listed}.\n"
-            f"Expected {missing[0]} or {Path(missing[0]).stem}.png there, white = object; add the masks, or leave the "
-            "views out with --views."
+            f"There is no mask for {len(missing)} of {len(names)} images: {listed}.\n"
+            f"Expected {missing[0]} or {Path(missing[0]).stem}.png in mask/, white = object; add the masks, or leave "
+            "the views out with --views."
         )
     for view in found.views:
-        if view.name in paths:
-            _require_same_aspect(view, paths[view.name])
-    return tuple(replace(view, mask_path=paths.get(view.name)) for view in found.views)
+        if view.name in files:
+            _require_same_aspect(view, files[view.name].path)
+    return tuple(
+        replace(view, mask_path=files[view.name].path, mask_meaning=files[view.name].meaning)
+        if view.name in files
+        else view
+        for view in found.views
+    )
 
 
 def _require_same_aspect(view: View, mask_path: Path) -> None:
@@ -130,7 +146,7 @@ def _require_same_aspect(view: View, mask_path: Path) -> None:
 
 
 def _is_depth_map_folder(depth: Path) -> bool:
-    return depth.is_dir() and not colmap_reader.is_model(depth)
+    return depth.is_dir() and not is_model(depth)
 
 
 def _bounds(found: FoundScene, views: tuple[View, ...], sparse: SparseDepth | None) -> tuple[np.ndarray, str]:

@@ -4,30 +4,37 @@ Every camera model that can be undistorted to a pinhole image is accepted: `View
 `View.distorted` what the pixels were taken with. COLMAP's pixel convention is ours: (0, 0) is the corner of the image.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from dvr_cli.errors import DepthError, SceneError
-from dvr_cli.scenes.image_files import image_shape
+from dvr_cli.scenes.lenses import posed_view
 from dvr_cli.scenes.readers.colmap_files import check_binary_model
-from dvr_cli.scenes.readers.files import FoundScene, path_inside, same_aspect, selected_indices
+from dvr_cli.scenes.readers.files import FoundScene, path_inside, selected_indices
 from dvr_cli.scenes.sparse_depth import checked_sparse_depth
 from dvr_cli.scenes.views import Camera, SparseDepth, View
+from dvr_cli.scenes.writing import WritableView, require_no_skew
 
 MODEL_FOLDERS = ("sparse/0", "sparse")
 IMAGE_FOLDERS = ("images", "image")
 
 
-def detect(root: Path) -> bool:
-    """True if the folder holds a model in sparse/0 or sparse."""
-    return any(is_model(root / name) for name in MODEL_FOLDERS)
+def find(root: Path) -> Path | None:
+    """The folder of the model: sparse/0 or sparse; None if there is none."""
+    return next((root / name for name in MODEL_FOLDERS if is_model(root / name)), None)
 
 
-def read(root: Path, view_range: str | None, model_folder: Path | None = None) -> FoundScene:
-    """Views sorted by name, pinhole cameras, and the model's points; SceneError for anything that cannot be used."""
-    folder = model_folder or next(root / name for name in MODEL_FOLDERS if is_model(root / name))
+def accepts(path: Path) -> bool:
+    """True for a folder that holds a model."""
+    return path.is_dir() and is_model(path)
+
+
+def read(root: Path, folder: Path, view_range: str | None) -> FoundScene:
+    """Views sorted by name, pinhole cameras, and the points of the model in `folder`; SceneError for unusable input."""
     model = read_model(folder)
     images = _posed_images(model, folder)
     image_folder = next((root / name for name in IMAGE_FOLDERS if (root / name).is_dir()), None)
@@ -91,48 +98,10 @@ def _posed_images(model: Any, folder: Path) -> list[Any]:
 
 def _view(model: Any, image: Any, image_folder: Path, model_folder: Path) -> View:
     """One view with its pinhole camera, for the size that the photograph really has."""
-    import pycolmap
-
     path = path_inside(image_folder, image.name, f"{model_folder}")
-    height, width = image_shape(path)
-    stored = model.cameras[image.camera_id]
-    camera = pycolmap.Camera(stored.todict())
-    if (camera.height, camera.width) != (height, width):
-        if not same_aspect(height, width, camera.height, camera.width):
-            raise SceneError(
-                f"{path} is {width}x{height} pixels, its camera in {model_folder} {camera.width}x{camera.height}.\n"
-                "Expected the photographs that the model was made from, or the same at another size."
-            )
-        camera.rescale(width, height)
-    where = f"{model_folder}: camera {image.camera_id} ({camera.model_name})"
-    pinhole = _pinhole(camera, where)
-    camera_from_world = np.eye(4)
-    camera_from_world[:3] = image.cam_from_world().matrix()
-    intrinsics = np.asarray(pinhole.calibration_matrix(), dtype=np.float64)
-    if not (np.isfinite(camera_from_world).all() and np.isfinite(intrinsics).all() and (np.diag(intrinsics) > 0).all()):
-        raise SceneError(
-            f"{where}, image {image.name}: pose or intrinsics are not finite, or the focal length is not positive.\n"
-            "Export the model again, or leave this view out with --views."
-        )
-    # Quaternions in text files are rounded; the nearest rotation keeps the motion rigid.
-    left, _, right = np.linalg.svd(camera_from_world[:3, :3])
-    camera_from_world[:3, :3] = left @ right
-    view_camera = Camera(intrinsics, camera_from_world, pinhole.height, pinhole.width)
-    return View(image.name, view_camera, path, distorted=None if pinhole is camera else camera)
-
-
-def _pinhole(camera: Any, where: str) -> Any:
-    """The camera itself if it is a pinhole camera, or the pinhole camera of its undistorted image."""
-    import pycolmap
-
-    if not (np.isfinite(camera.params).all() and camera.verify_params() and camera.is_perspective()):
-        raise SceneError(
-            f"{where} has parameters {camera.params_to_string()}: no pinhole image can be made from it.\n"
-            "Expected a perspective or fisheye model with finite parameters; export the model again."
-        )
-    if camera.is_undistorted() and not camera.is_perspective_fisheye():
-        return camera
-    return pycolmap.undistort_camera(pycolmap.UndistortCameraOptions(), camera)
+    camera = model.cameras[image.camera_id]
+    where = f"{model_folder}: camera {image.camera_id} ({camera.model_name}) of {image.name}"
+    return posed_view(image.name, path, camera, image.cam_from_world().matrix(), where)
 
 
 def _points(model: Any, view_index: dict[str, int], folder: Path) -> SparseDepth | None:
@@ -161,3 +130,63 @@ def _points(model: Any, view_index: dict[str, int], folder: Path) -> SparseDepth
     if (error >= 0).all():
         arrays["error"] = error
     return checked_sparse_depth(arrays, str(folder), len(view_index))
+
+
+def write(
+    folder: Path,
+    views: Sequence[WritableView],
+    world_from_unit: Float[np.ndarray, "4 4"] | None = None,
+    sparse: SparseDepth | None = None,
+) -> None:
+    """Write a scene in this layout: images/, masks/NAME.png, and the model with its points in sparse/0.
+
+    COLMAP's pinhole model has no skew: SceneError for a camera that has. The format has no place for the region of
+    interest. The inverse of `read`.
+    """
+    import pycolmap
+
+    model = pycolmap.Reconstruction()
+    for index, view in enumerate(views, start=1):
+        intrinsics = view.camera.intrinsics
+        require_no_skew(view.camera, view.name)
+        camera = pycolmap.Camera.create_from_model_name(
+            index, "PINHOLE", intrinsics[0, 0], view.camera.width, view.camera.height
+        )
+        camera.params = [*np.diag(intrinsics)[:2], *intrinsics[:2, 2]]
+        model.add_camera_with_trivial_rig(camera)
+        image = pycolmap.Image(image_id=index, name=view.name, camera_id=index)
+        model.add_image_with_trivial_frame(image, pycolmap.Rigid3d(view.camera.camera_from_world[:3]))
+        view.save_image(folder / "images" / view.name)
+        if view.has_mask:
+            view.save_mask(folder / "masks" / f"{view.name}.png")
+    if sparse is not None:
+        _add_points(model, sparse, [view.camera for view in views])
+    target = folder / MODEL_FOLDERS[0]
+    target.mkdir(parents=True, exist_ok=True)
+    model.write(str(target))
+
+
+def _add_points(model: Any, sparse: SparseDepth, cameras: Sequence[Camera]) -> None:
+    """Points with the tracks that their visibility and the cameras say."""
+    import pycolmap
+
+    places: list[list[Any]] = [[] for _ in cameras]
+    tracks: list[list[Any]] = [[] for _ in sparse.points]
+    pairs = np.zeros((0, 2), np.int64) if sparse.visibility is None else sparse.visibility
+    for view_index, camera in enumerate(cameras):
+        seen = pairs[pairs[:, 0] == view_index, 1]
+        pixels, _ = camera.project(sparse.points[seen])
+        for point, pixel in zip(seen.tolist(), pixels, strict=True):
+            if np.isfinite(pixel).all():
+                tracks[point].append(pycolmap.TrackElement(view_index + 1, len(places[view_index])))
+                places[view_index].append(pycolmap.Point2D(pixel))
+    for view_index, points in enumerate(places):
+        model.images[view_index + 1].points2D = pycolmap.Point2DList(points)
+    colors = np.full((len(sparse.points), 3), 128.0) if sparse.colors is None else 255 * sparse.colors
+    for index, position in enumerate(sparse.points):
+        track = pycolmap.Track()
+        for element in tracks[index]:
+            track.add_element(element.image_id, element.point2D_idx)
+        point_id = model.add_point3D(position, track, np.round(colors[index]).astype(np.uint8))
+        if sparse.error is not None:
+            model.points3D[point_id].error = float(sparse.error[index])

@@ -4,7 +4,8 @@ Names are relative to the folder of images, with forward slashes; a name never l
 """
 
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -12,12 +13,20 @@ from jaxtyping import Float
 
 from dvr_cli.errors import SceneError
 from dvr_cli.scenes.sparse_depth import with_views
-from dvr_cli.scenes.views import SparseDepth, View
+from dvr_cli.scenes.views import MaskMeaning, SparseDepth, View
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 MASK_FOLDERS = ("mask", "masks")
 FEWEST_VIEWS = 2
 """That must be left when views are held out: photographs can only be compared with others."""
+
+
+@dataclass(frozen=True)
+class MaskFile:
+    """A mask, and what in it marks the object."""
+
+    path: Path
+    meaning: MaskMeaning = "white"
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,12 @@ class FoundScene:
     """Names of all images, chosen or not, in the order in which they are counted."""
     paired_by_order: bool = False
     """True when masks may belong to images by their position among all of them."""
+    masks: Mapping[str, MaskFile] = field(default_factory=dict)
+    """Masks that the format itself names, by the name of their view: alpha channels, or files beside the cameras."""
+    depth_maps: Mapping[str, Path] = field(default_factory=dict)
+    """Depth maps that the format itself names, by the name of their view."""
+    notes: tuple[str, ...] = ()
+    """What a user should know, one sentence each: photographs that are listed but missing, for example."""
 
 
 def list_images(folder: Path) -> tuple[str, ...]:

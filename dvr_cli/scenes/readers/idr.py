@@ -7,13 +7,11 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from dvr_cli.errors import SceneError
-from dvr_cli.files import replacing
 from dvr_cli.scenes.arrays import read_npz, write_npz
 from dvr_cli.scenes.cameras import (
     axes_meeting_point,
@@ -24,10 +22,9 @@ from dvr_cli.scenes.cameras import (
 )
 from dvr_cli.scenes.image_files import image_shape
 from dvr_cli.scenes.readers.files import FoundScene, list_images, selected_indices
-from dvr_cli.scenes.views import Camera, View
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from dvr_cli.scenes.sparse_depth import write_sparse_depth
+from dvr_cli.scenes.views import Camera, SparseDepth, View
+from dvr_cli.scenes.writing import PixelsToWrite, WritableView
 
 # cameras_sphere.npz comes first: where both exist, its scale_mat is the tight one; the world matrices are the same.
 CAMERA_FILES = ("cameras_sphere.npz", "cameras.npz")
@@ -36,14 +33,18 @@ IMAGE_FOLDERS = ("image", "images")
 HALF_PIXEL = np.array([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5], [0.0, 0.0, 1.0]])
 
 
-def detect(root: Path) -> bool:
-    """True if the folder holds a camera file of this layout."""
-    return any((root / name).is_file() for name in CAMERA_FILES)
+def find(root: Path) -> Path | None:
+    """The camera file of this layout, None if there is none."""
+    return next((root / name for name in CAMERA_FILES if (root / name).is_file()), None)
 
 
-def read(root: Path, view_range: str | None) -> FoundScene:
+def accepts(path: Path) -> bool:
+    """True for a NumPy archive: which matrices it holds is seen when it is read."""
+    return path.suffix.lower() == ".npz" and path.is_file()
+
+
+def read(root: Path, camera_path: Path, view_range: str | None) -> FoundScene:
     """Views, cameras and, from scale_mat, the region of interest; SceneError for anything that cannot be used."""
-    camera_path = next(root / name for name in CAMERA_FILES if (root / name).is_file())
     folder = next((root / name for name in IMAGE_FOLDERS if (root / name).is_dir()), None)
     names = list_images(folder) if folder else ()
     if folder is None or not names:
@@ -133,6 +134,32 @@ def _scale_mat(
     return first
 
 
+def write(
+    folder: Path,
+    views: Sequence[WritableView],
+    world_from_unit: Float[np.ndarray, "4 4"] | None = None,
+    sparse: SparseDepth | None = None,
+) -> None:
+    """Write a scene in this layout: image/, mask/ for views that have one, cameras.npz, sparse.npz for points.
+
+    Images are numbered in the order of the views, since this layout pairs by order. The inverse of `read`.
+    """
+    matrices: dict[str, np.ndarray] = {}
+    for index, view in enumerate(views):
+        world_mat = np.eye(4)
+        world_mat[:3] = np.linalg.inv(HALF_PIXEL) @ projection_of(view.camera)
+        matrices[f"world_mat_{index}"] = world_mat
+        if world_from_unit is not None:
+            matrices[f"scale_mat_{index}"] = world_from_unit
+        view.save_image(folder / "image" / f"{index:06d}{view.suffix}")
+        if view.has_mask:
+            view.save_mask(folder / "mask" / f"{index:06d}.png")
+    if sparse is not None:
+        write_sparse_depth(folder / "sparse.npz", sparse)
+    # Last, because this file is what makes the folder a scene.
+    write_npz(folder / "cameras.npz", matrices)
+
+
 def write_idr(
     folder: Path,
     cameras: Sequence[Camera],
@@ -140,26 +167,9 @@ def write_idr(
     masks: Sequence[Bool[np.ndarray, "h w"] | None],
     scale_mat: Float[np.ndarray, "4 4"] | None = None,
 ) -> None:
-    """Write a scene in this layout, images as 8-bit PNG; masks may be None. The inverse of `read`."""
-    from PIL import Image
-
-    (folder / "image").mkdir(parents=True, exist_ok=True)
-    matrices: dict[str, np.ndarray] = {}
-    for index, (camera, image, mask) in enumerate(zip(cameras, images, masks, strict=True)):
-        world_mat = np.eye(4)
-        world_mat[:3] = np.linalg.inv(HALF_PIXEL) @ projection_of(camera)
-        matrices[f"world_mat_{index}"] = world_mat
-        if scale_mat is not None:
-            matrices[f"scale_mat_{index}"] = scale_mat
-        rgb = np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
-        _save_png(Image.fromarray(rgb), folder / "image" / f"{index:06d}.png")
-        if mask is not None:
-            (folder / "mask").mkdir(exist_ok=True)
-            _save_png(Image.fromarray(mask.astype(np.uint8) * 255), folder / "mask" / f"{index:06d}.png")
-    # Last, because this file is what makes the folder a scene.
-    write_npz(folder / "cameras.npz", matrices)
-
-
-def _save_png(image: "Image", path: Path) -> None:
-    with replacing(path) as temporary:
-        image.save(temporary, format="PNG")
+    """Write cameras and pixels in memory in this layout, images as 8-bit PNG; masks may be None."""
+    views = [
+        PixelsToWrite(f"{index:06d}.png", camera, image, mask)
+        for index, (camera, image, mask) in enumerate(zip(cameras, images, masks, strict=True))
+    ]
+    write(folder, views, scale_mat)

@@ -1,0 +1,62 @@
+"""The table of formats: what each is called, how it is recognised, read and written."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from dvr_cli.scenes.readers import colmap, idr
+from dvr_cli.scenes.readers.files import FoundScene
+from dvr_cli.scenes.views import SparseDepth
+from dvr_cli.scenes.writing import WritableView
+
+Needs = Literal["pinhole", "square", "centred"]
+"""What cameras a format can hold: any pinhole camera; one with fx = fy; one that also looks through the image's middle.
+"""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One input format."""
+
+    name: str
+    """As `--format` takes it."""
+    title: str
+    """Which programs write it."""
+    layout: str
+    """What makes a folder of this format, in words; shown when nothing fits."""
+    find: Callable[[Path], Path | None]
+    """The camera file (or model folder) of this format in a scene's folder; None if there is none."""
+    accepts: Callable[[Path], bool]
+    """Whether a camera file (or model folder) that a user has named may be of this format."""
+    read: Callable[[Path, Path, str | None], FoundScene]
+    """From the scene's folder, the camera file and the choice of views."""
+    write: Callable[[Path, Sequence[WritableView], np.ndarray | None, SparseDepth | None], None]
+    """Into a folder: views, `world_from_unit` and points, where there are any and the format can hold them."""
+    needs: Needs = "pinhole"
+    """What cameras the format can hold; `dvr convert` resamples photographs where needed."""
+
+
+READERS = (
+    Reader(
+        "idr",
+        "DTU scenes as IDR and NeuS have them",
+        "cameras.npz or cameras_sphere.npz with image/",
+        idr.find,
+        idr.accepts,
+        idr.read,
+        idr.write,
+    ),
+    Reader(
+        "colmap",
+        "COLMAP models, binary or text, with rigs too",
+        "sparse/0 (or sparse) with images/",
+        colmap.find,
+        colmap.accepts,
+        colmap.read,
+        colmap.write,
+    ),
+)
+"""In the order of detection."""
