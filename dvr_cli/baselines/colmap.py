@@ -1,19 +1,18 @@
 """What COLMAP would give: its fused cloud where the scene has one, else points triangulated here with known cameras.
 
-Nothing needs COLMAP installed: pycolmap's wheels bring features, matching and triangulation on the CPU. They bring no
-dense stereo (that needs CUDA) and no Delaunay mesher (that needs CGAL); `baselines.delaunay` does the mesher's work.
+Nothing needs COLMAP installed: pycolmap's wheels bring features, matching and triangulation on the CPU
+(`matching.triangulation`). They bring no dense stereo (that needs CUDA) and no Delaunay mesher (that needs CGAL);
+`baselines.delaunay` does the mesher's work.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from dvr_cli.baselines.delaunay import carve
-from dvr_cli.baselines.matching import match_views
 from dvr_cli.baselines.normals import (
     directions_to_cameras,
     directions_to_nearest,
@@ -21,10 +20,9 @@ from dvr_cli.baselines.normals import (
     outward_normals,
 )
 from dvr_cli.baselines.poisson import FEWEST_POINTS
-from dvr_cli.baselines.quiet import silent_libraries
-from dvr_cli.errors import CompareError
+from dvr_cli.errors import CompareError, DepthError
 from dvr_cli.scenes.cameras import apply
-from dvr_cli.scenes.views import LoadedView
+from dvr_cli.scenes.views import LoadedView, SparseDepth
 from dvr_cli.surfaces.cloud import PointCloud
 from dvr_cli.surfaces.culling import MaskCuller
 from dvr_cli.surfaces.files.cloud_files import read_ply_cloud
@@ -115,36 +113,18 @@ def triangulate(
     report: Callable[[int, int], None] | None = None,
     unit_from_world: Float[np.ndarray, "4 4"] | None = None,
 ) -> Triangulated:
-    """Points seen by two or more views, from SIFT features, with the cameras as they are.
+    """Points seen by two or more views, with the cameras as they are: all of `matching.triangulate`'s, on the object.
 
-    Photographs, masks and COLMAP's database are written to `work_folder`, which is made. Where a view has a mask only
-    features inside it count, and points that `of_object` leaves out are left out. `report(done, total)` is called
-    between the steps, in hundredths. The same seed gives the same points with any number of threads (None: all cores).
-    Raises CompareError, with advice, when there are fewer than two views or too few points.
+    Points that `of_object` leaves out are left out. Raises CompareError, with advice, when there are fewer than two
+    views or too few points.
     """
-    import pycolmap
+    from dvr_cli.matching import triangulation
 
-    matched = match_views(views, work_folder, threads, seed, report)
-    options = pycolmap.IncrementalPipelineOptions(random_seed=seed, num_threads=1, ba_use_gpu=False)
-    output = work_folder / "sparse"
-    output.mkdir(exist_ok=True)
-    with silent_libraries():
-        model = pycolmap.triangulate_points(
-            matched.cameras, matched.database, matched.images, output, options=options, refine_intrinsics=False
-        )
-    if report:
-        report(100, 100)
-    points = [model.points3D[point_id] for point_id in sorted(model.points3D)]
-    if len(points) < FEWEST_POINTS:
-        raise CompareError(
-            f"{len(points)} points could be triangulated from {matched.features} features in {len(views)} views "
-            f"({matched.matches} matches agree with the cameras): at least {FEWEST_POINTS} are needed.\n"
-            "The photographs show too little texture, or too few overlap. If they do overlap, check the cameras "
-            "with dvr inspect, or work at a larger --image-size."
-        )
-    on_object = of_object(np.stack([point.xyz for point in points]), views, unit_from_world)
-    points = [point for point, kept in zip(points, on_object, strict=True) if kept]
-    return _triangulated(points, matched.view_of_image, views)
+    try:
+        found = triangulation.triangulate(views, work_folder, threads, seed, report).sparse
+    except DepthError as error:
+        raise CompareError(str(error)) from error
+    return _with_normals(triangulation.selected(found, of_object(found.points, views, unit_from_world)), views)
 
 
 def delaunay_mesh(triangulated: Triangulated) -> Mesh:
@@ -157,26 +137,19 @@ def delaunay_mesh(triangulated: Triangulated) -> Mesh:
     return Mesh(mesh.vertices, mesh.faces, None, None if cloud.colors is None else cloud.colors[used])
 
 
-def _triangulated(points: list[Any], view_of_image: dict[int, int], views: Sequence[LoadedView]) -> Triangulated:
-    """Arrays from COLMAP's points, with normals towards the cameras."""
+def _with_normals(sparse: SparseDepth, views: Sequence[LoadedView]) -> Triangulated:
+    """The points as a cloud with normals towards the cameras."""
     import pycolmap
 
-    positions = np.stack([point.xyz for point in points]).astype(np.float64)
-    pairs = {
-        (view_of_image[element.image_id], index)
-        for index, point in enumerate(points)
-        for element in point.track.elements
-    }
-    visibility = np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2)
+    points, visibility, error = sparse.points, sparse.visibility, sparse.error
+    assert visibility is not None and error is not None
     centres = np.stack([view.camera.centre for view in views])
-    normals = normals_towards(positions, directions_to_cameras(positions, centres, visibility))
-    colors = np.stack([point.color for point in points]) / 255.0
+    normals = normals_towards(points, directions_to_cameras(points, centres, visibility))
     description = (
         f"{_counted(len(points))} triangulated here with the known cameras by pycolmap {pycolmap.__version__}, each "
         f"seen by {len(visibility) / len(points):.1f} of {len(views)} views on average."
     )
-    error = np.array([point.error for point in points], dtype=np.float64)
-    return Triangulated(PointCloud(positions, normals, colors), visibility, centres, error, description)
+    return Triangulated(PointCloud(points, normals, sparse.colors), visibility, centres, error, description)
 
 
 def _part(cloud: PointCloud, kept: Bool[np.ndarray, "p"]) -> PointCloud:

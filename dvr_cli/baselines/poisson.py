@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from dvr_cli.baselines.quiet import silent_libraries
 from dvr_cli.baselines.trimming import trim_by_density
 from dvr_cli.errors import CompareError
+from dvr_cli.matching.quiet import silent_libraries
 from dvr_cli.surfaces.cloud import PointCloud
 from dvr_cli.surfaces.mesh import Mesh
 

@@ -7,8 +7,8 @@ import pytest
 
 from dvr_cli.baselines.colmap import FUSED_FILES, delaunay_mesh, fused_cloud, of_object, triangulate
 from dvr_cli.baselines.delaunay import carve
-from dvr_cli.baselines.matching import neighbouring_pairs, without_skew
 from dvr_cli.errors import CompareError
+from dvr_cli.matching.matches import neighbouring_pairs, without_skew
 from dvr_cli.scenes.cameras import apply
 from dvr_cli.scenes.synthetic import cameras_around, sphere, synthetic_scene
 from dvr_cli.surfaces.cloud import PointCloud

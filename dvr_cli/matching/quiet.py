@@ -10,7 +10,7 @@ from contextlib import contextmanager
 def silent_libraries() -> Iterator[None]:
     """Send what is written to the process's standard output and error in the block to nowhere.
 
-    All threads of the process are silenced, so this is for baselines' own processes and for calls that say nothing
+    All threads of the process are silenced, so this is for processes of one's own and for calls that say nothing
     themselves.
     """
     sys.stdout.flush()

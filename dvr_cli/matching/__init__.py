@@ -1,0 +1,1 @@
+"""Features, matches and triangulation with known cameras, through pycolmap; no torch."""
