@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 # Formats that Pillow decodes itself; others (EPS, for one) would start outside programs on a stranger's file.
 FORMATS = ("PNG", "JPEG", "TIFF")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
 
 @contextmanager
@@ -36,16 +37,45 @@ EXIF_ORIENTATION = 0x0112
 """Number of the EXIF entry that says how the pixels are to be turned for viewing."""
 
 
+TURNED_ON_EDGE = (5, 6, 7, 8)
+"""EXIF orientations that swap width and height."""
+
+
 def stored_shape(path: Path) -> tuple[int, int, int]:
     """Height and width of the pixels as stored, and the EXIF orientation (1 to 8; 1: as stored)."""
     with open_image(path) as image:
-        try:
-            orientation = image.getexif().get(EXIF_ORIENTATION, 1)
-        except Exception:
-            # Damaged EXIF makes the parser raise nearly anything; the pixels may be fine.
-            orientation = 1
-        valid = isinstance(orientation, int) and 1 <= orientation <= 8
-        return image.height, image.width, orientation if valid else 1
+        return image.height, image.width, exif_orientation(image)
+
+
+def exif_orientation(image: "Image") -> int:
+    """How an open image asks to be turned for viewing, 1 to 8 (EXIF 2.3, tag 274); 1 when it does not say."""
+    try:
+        orientation = image.getexif().get(EXIF_ORIENTATION, 1)
+    except Exception:
+        # Damaged EXIF makes the parser raise nearly anything; the pixels may be fine.
+        return 1
+    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
+
+
+def turned(image: "Image", orientation: int) -> "Image":
+    """The image as an EXIF orientation asks it to be seen; the same image for 1."""
+    from PIL import Image
+
+    transposes = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_270,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_90,
+    }
+    return image if orientation == 1 else image.transpose(transposes[orientation])
+
+
+def turned_shape(height: int, width: int, orientation: int) -> tuple[int, int]:
+    """Height and width after `turned`."""
+    return (width, height) if orientation in TURNED_ON_EDGE else (height, width)
 
 
 def image_shape(path: Path) -> tuple[int, int]:

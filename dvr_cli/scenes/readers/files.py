@@ -12,21 +12,28 @@ import numpy as np
 from jaxtyping import Float
 
 from dvr_cli.errors import SceneError
+from dvr_cli.scenes.image_files import IMAGE_SUFFIXES
+from dvr_cli.scenes.masks.naming import MASK_FOLDERS, MaskFile, find_mask_folder, match_masks, without_masks
 from dvr_cli.scenes.sparse_depth import with_views
-from dvr_cli.scenes.views import MaskMeaning, SparseDepth, View
+from dvr_cli.scenes.views import SparseDepth, View
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
-MASK_FOLDERS = ("mask", "masks")
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "MASK_FOLDERS",
+    "FoundScene",
+    "MaskFile",
+    "find_mask_folder",
+    "held_out_indices",
+    "list_images",
+    "match_masks",
+    "path_inside",
+    "same_aspect",
+    "selected_indices",
+    "without_views",
+]
+
 FEWEST_VIEWS = 2
 """That must be left when views are held out: photographs can only be compared with others."""
-
-
-@dataclass(frozen=True)
-class MaskFile:
-    """A mask, and what in it marks the object."""
-
-    path: Path
-    meaning: MaskMeaning = "white"
 
 
 @dataclass(frozen=True)
@@ -53,8 +60,9 @@ class FoundScene:
 
 
 def list_images(folder: Path) -> tuple[str, ...]:
-    """Names of the images in a folder, sorted."""
-    return tuple(sorted(p.name for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()))
+    """Names of the photographs in a folder, sorted; masks that lie beside them (name_mask.png) are none."""
+    names = sorted(p.name for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+    return without_masks(names)
 
 
 def path_inside(folder: Path, name: str, where: str) -> Path:
@@ -114,61 +122,6 @@ def without_views(found: FoundScene, left_out: tuple[int, ...]) -> FoundScene:
     kept = tuple(index for index in range(len(found.views)) if index not in left_out)
     sparse = None if found.sparse_depth is None else with_views(found.sparse_depth, kept)
     return replace(found, views=tuple(found.views[index] for index in kept), sparse_depth=sparse)
-
-
-def find_mask_folder(root: Path, masks: Path | bool) -> Path:
-    """The folder of masks: the given one, or mask/ or masks/ in the scene; SceneError when there is none."""
-    folders = [masks] if isinstance(masks, Path) else [root / name for name in MASK_FOLDERS]
-    for folder in folders:
-        if folder.is_dir():
-            return folder
-    raise SceneError(
-        f"Masks were asked for, but {' and '.join(str(folder) for folder in folders)} "
-        f"{'does' if len(folders) == 1 else 'do'} not exist.\n"
-        "Put one mask per image there (white = object), pass --mask-folder FOLDER, or run without --masks."
-    )
-
-
-def match_masks(folder: Path, image_names: tuple[str, ...], ordered_names: tuple[str, ...]) -> dict[str, Path]:
-    """The mask of each image that has one.
-
-    In this order: NAME, NAME.png, the same stem, the same number ("000.png" for "000000.jpg"), and, where the format
-    pairs by order and there are as many masks as images, the same position.
-    """
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
-    by_name = {p.relative_to(folder).as_posix(): p for p in files}
-    by_stem: dict[str, Path] = {}
-    by_number: dict[tuple[str, int], Path] = {}
-    for name, path in by_name.items():
-        by_stem.setdefault(_stem(name), path)
-        if path.stem.isdecimal():
-            by_number.setdefault(_number(name), path)
-    by_order = dict(zip(ordered_names, files, strict=True)) if len(files) == len(ordered_names) else {}
-    found: dict[str, Path] = {}
-    for name in image_names:
-        number = _number(name) if PurePosixPath(name).stem.isdecimal() else None
-        candidates = (
-            by_name.get(name),
-            by_name.get(name + ".png"),
-            by_stem.get(_stem(name)),
-            by_number.get(number) if number else None,
-            by_order.get(name),
-        )
-        match = next((candidate for candidate in candidates if candidate is not None), None)
-        if match is not None:
-            found[name] = match
-    return found
-
-
-def _stem(name: str) -> str:
-    """The name without its last suffix, folders kept."""
-    return PurePosixPath(name).with_suffix("").as_posix()
-
-
-def _number(name: str) -> tuple[str, int]:
-    """Folder and value of a name whose stem is a number."""
-    path = PurePosixPath(name)
-    return path.parent.as_posix(), int(path.stem)
 
 
 def same_aspect(height: int, width: int, other_height: int, other_width: int) -> bool:
