@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from dvr_cli.scenes.readers import colmap, idr
+from dvr_cli.scenes.readers import colmap, idr, middlebury
 from dvr_cli.scenes.readers.files import FoundScene
 from dvr_cli.scenes.views import SparseDepth
 from dvr_cli.scenes.writing import WritableView
@@ -57,6 +57,15 @@ READERS = (
         colmap.accepts,
         colmap.read,
         colmap.write,
+    ),
+    Reader(
+        "middlebury",
+        "The Middlebury multi-view data: temple, dino",
+        "NAME_par.txt with the photographs",
+        middlebury.find,
+        middlebury.accepts,
+        middlebury.read,
+        middlebury.write,
     ),
 )
 """In the order of detection."""
