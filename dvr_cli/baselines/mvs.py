@@ -1,6 +1,6 @@
 """A dense cloud from photographs and poses alone, on any machine: PatchMatch depth maps, checked and fused.
 
-The parts are `mvs_depth` (which views to compare, depth maps) and `mvs_fusion` (what other views confirm, one cloud).
+The parts are `fitting.stereo` (which views to compare, depth maps) and `mvs_fusion` (what other views confirm).
 docs/mvs_baseline.md explains the method and what was measured.
 """
 
@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import Float
 
-from dvr_cli.baselines.mvs_depth import plane_maps, region_of
 from dvr_cli.baselines.mvs_fusion import fused_cloud
-from dvr_cli.baselines.mvs_settings import MvsLevel, MvsSettings
 from dvr_cli.errors import CompareError
 from dvr_cli.fitting.devices import resolve_device, torch_threads
+from dvr_cli.fitting.stereo import plane_maps, region_of
+from dvr_cli.fitting.stereo_settings import MvsLevel, MvsSettings
 from dvr_cli.kernels import launch
 from dvr_cli.scenes.views import LoadedView
 from dvr_cli.surfaces.cloud import PointCloud

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from dvr_cli.baselines.mvs_depth import PlaneMaps
-from dvr_cli.baselines.mvs_settings import MvsSettings
+from dvr_cli.fitting.stereo import PlaneMaps
+from dvr_cli.fitting.stereo_settings import MvsSettings
 from dvr_cli.kernels.fusion import Agreement, count_agreeing, fuse
 from dvr_cli.scenes.cameras import apply
 from dvr_cli.surfaces.cloud import PointCloud

@@ -1,4 +1,4 @@
-"""Depth maps of all views: the hull, which views to compare, and PatchMatch from coarse to fine.
+"""Depth maps of all views by multi-view stereo: which views to compare, and PatchMatch from coarse to fine.
 
 Maps lie flat behind each other like the photographs of a `ViewArrays`; a pixel off the object has cost `NO_PLANE`.
 """
@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from dvr_cli.baselines.mvs_settings import MvsLevel, MvsSettings
 from dvr_cli.fitting.initial import mask_pixels, signed_distance
+from dvr_cli.fitting.stereo_settings import MvsLevel, MvsSettings
 from dvr_cli.fitting.working_cube import WorkingCube, cube_hull, in_cube, working_cube
 from dvr_cli.kernels import patchmatch
 from dvr_cli.kernels.matching import Comparing, matching_of, with_known
@@ -36,6 +36,8 @@ class Region:
     cube: WorkingCube
     hull: Float[Tensor, "n n n"]
     """Signed distances to the visual hull, in the cube."""
+    sights: Float[Tensor, "p 3"] | None = None
+    """Points that say which views look at the same things; None: the surface of the hull."""
 
 
 @dataclass(frozen=True)
@@ -74,10 +76,18 @@ def source_views(stack: ViewArrays, hull: Float[Tensor, "n n n"], count: int) ->
 
     The surface is the hull's, as far as it faces both views and lies in both images.
     """
-    points, normals = _hull_surface(hull)
+    return views_of_points(stack, *_hull_surface(hull), count)
+
+
+def views_of_points(
+    stack: ViewArrays, points: Float[Tensor, "p 3"], normals: Float[Tensor, "p 3"] | None, count: int
+) -> Int[Tensor, "v m"]:
+    """The same for points, which face where their normals do or, without these, everywhere."""
     towards = stack.centres[:, None] - points[None]
     towards = torch.nn.functional.normalize(towards, dim=2)
-    sees = (towards * normals).sum(dim=2) > 0.1
+    sees = torch.ones_like(towards[..., 0], dtype=torch.bool)
+    if normals is not None:
+        sees = (towards * normals).sum(dim=2) > 0.1
     in_camera = torch.einsum("vij,vpj->vpi", stack.rotations, points[None] - stack.centres[:, None])
     q = torch.einsum("vij,vpj->vpi", stack.intrinsics, in_camera)
     pixel = q[..., :2] / q[..., 2:].clamp(min=1e-6)
@@ -139,7 +149,11 @@ def _begun(
     stack: ViewArrays, region: Region, settings: MvsSettings, level: MvsLevel, coarse: PlaneMaps | None
 ) -> PlaneMaps:
     """Maps at the scale of `stack` with a plane for every object pixel: swept, or those of half the size."""
-    witnesses = source_views(stack, region.hull, max(settings.witnesses, settings.sources))
+    count = max(settings.witnesses, settings.sources)
+    if region.sights is None:
+        witnesses = source_views(stack, region.hull, count)
+    else:
+        witnesses = views_of_points(stack, region.sights, None, count)
     sources = witnesses[:, : settings.sources].contiguous()
     margin = settings.hull_margin * 2 / (settings.hull_voxels - 1)
     comparing = Comparing(level.radius, level.stride, settings.keep, settings.noise, margin)

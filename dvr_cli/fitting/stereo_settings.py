@@ -1,4 +1,4 @@
-"""The settings of the multi-view stereo baseline: the one place where its default values stand."""
+"""The settings of multi-view stereo: the one place where the default values of the baseline `mvs` stand."""
 
 from dataclasses import dataclass
 
