@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 
 from dvr_cli.errors import SceneError
 from dvr_cli.scenes.depth_maps import load_depth_map
-from dvr_cli.scenes.image_files import open_image
+from dvr_cli.scenes.image_files import exif_orientation, open_image, turned, turned_shape
 from dvr_cli.scenes.undistortion import undistorted
 from dvr_cli.scenes.views import LoadedView, Scene, View
 
@@ -84,14 +84,51 @@ def available_threads() -> int:
 
 
 def load_mask(view: View, height: int, width: int) -> Bool[np.ndarray, "h w"]:
-    """The mask of a view at the given size, True = object: the area average of white is above one half."""
+    """The mask of a view at the given size, True = object: the area average of object is above one half.
+
+    A photograph that is turned when it is decoded may have a mask of either shape: as it is seen, or as it is stored.
+    The mask is then turned along with it when its own EXIF orientation says so, or when only that gives it the shape of
+    the turned photograph. SceneError for a mask without the alpha channel that it should have.
+    """
     assert view.mask_path is not None
+    camera: Any = view.distorted if view.distorted is not None else view.camera
     with open_image(view.mask_path) as image:
-        # Pillow's own conversion to grey knows neither 16 bits nor masks that are written as 0 and 1.
-        grey, white = _grey(image)
+        channel, white = _mask_channel(image, view)
+        channel = turned(channel, _mask_orientation(image, view, camera.height, camera.width))
         if view.distorted is not None:
-            return undistorted(grey, view.distorted, view.camera, height, width) > 0.5 * white
-        return np.asarray(_resized(grey, height, width), dtype=np.float32) > 0.5 * white
+            values = undistorted(channel, view.distorted, view.camera, height, width)
+        else:
+            values = np.asarray(_resized(channel, height, width), dtype=np.float32)
+    return values < 0.5 * white if view.mask_meaning == "black" else values > 0.5 * white
+
+
+def _mask_channel(image: "Image", view: View) -> tuple["Image", float]:
+    """The channel that tells object from background, and the value that it has on white."""
+    if view.mask_meaning != "alpha":
+        # Pillow's own conversion to grey knows neither 16 bits nor masks that are written as 0 and 1.
+        return _grey(image)
+    if "A" in image.getbands() or "transparency" in image.info:
+        return image.convert("RGBA").getchannel("A"), 255.0
+    raise SceneError(
+        f"{view.mask_path} has no alpha channel, which was to be the mask of {view.name}.\n"
+        "Expected transparent background; save it as RGBA again, or put masks into mask/."
+    )
+
+
+def _mask_orientation(image: "Image", view: View, height: int, width: int) -> int:
+    """The EXIF orientation that a mask needs so that it fits a photograph of this height and width."""
+    if view.orientation == 1:
+        return 1
+    if view.mask_path == view.image_path or exif_orientation(image) == view.orientation:
+        return view.orientation
+    on_edge = turned_shape(image.height, image.width, view.orientation)
+    fits, fits_turned = (_squeeze(*shape, height, width) for shape in ((image.height, image.width), on_edge))
+    return view.orientation if fits_turned < fits else 1
+
+
+def _squeeze(height: int, width: int, camera_height: int, camera_width: int) -> float:
+    """How much one aspect ratio differs from another, 0 for the same."""
+    return abs(float(np.log(height * camera_width / (width * camera_height))))
 
 
 def small_masks(views: tuple[View, ...], longest: int, threads: int | None = None) -> list[LoadedView]:
@@ -111,17 +148,18 @@ def small_masks(views: tuple[View, ...], longest: int, threads: int | None = Non
 
 
 def _load_rgb(view: View, height: int, width: int) -> Float[np.ndarray, "h w 3"]:
-    """The photograph in [0, 1], undistorted where needed; grey becomes RGB, an alpha channel is dropped."""
+    """The photograph in [0, 1], turned and undistorted where needed; grey becomes RGB, an alpha channel is dropped."""
     camera: Any = view.distorted if view.distorted is not None else view.camera
     with open_image(view.image_path) as image:
-        if (image.height, image.width) != (camera.height, camera.width):
+        shape = turned_shape(image.height, image.width, view.orientation)
+        if shape != (camera.height, camera.width):
             raise SceneError(
-                f"{view.image_path} is {image.width}x{image.height} pixels, its camera "
-                f"{camera.width}x{camera.height}.\n"
+                f"{view.image_path} is {shape[1]}x{shape[0]} pixels, its camera {camera.width}x{camera.height}.\n"
                 "Expected the size for which the camera was calibrated."
             )
         deep = image.mode.startswith(("I", "F"))
         pixels, white = _grey(image) if deep else (image.convert("RGB"), 255.0)
+        pixels = turned(pixels, view.orientation)
         if view.distorted is not None:
             resized = undistorted(pixels, camera, view.camera, height, width)
         else:

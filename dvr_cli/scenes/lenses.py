@@ -11,14 +11,12 @@ import numpy as np
 from jaxtyping import Float
 
 from dvr_cli.errors import SceneError
-from dvr_cli.scenes.image_files import stored_shape
+from dvr_cli.scenes.image_files import TURNED_ON_EDGE, stored_shape
 from dvr_cli.scenes.readers.files import same_aspect
 from dvr_cli.scenes.views import Camera, View
 
 ROTATION_TOLERANCE = 0.01
 """Quaternions and matrices in text files are rounded; what is farther from a rotation is something else."""
-TURNED_ON_EDGE = (5, 6, 7, 8)
-"""EXIF orientations that swap width and height."""
 
 
 def lens(model: str, width: int, height: int, parameters: list[float] | tuple[float, ...], where: str) -> Any:

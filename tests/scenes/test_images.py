@@ -5,8 +5,10 @@ import pytest
 from PIL import Image
 
 from dvr_cli.errors import SceneError
-from dvr_cli.scenes.images import load_views, small_masks, working_shape
+from dvr_cli.scenes.image_files import EXIF_ORIENTATION, stored_shape, turned, turned_shape
+from dvr_cli.scenes.images import load_mask, load_view, load_views, small_masks, working_shape
 from dvr_cli.scenes.readers import read_scene
+from dvr_cli.scenes.views import Camera, View
 from tests.scenes.tiny_scenes import pattern, pixel_centres, ring
 
 
@@ -116,3 +118,101 @@ def test_image_that_disappears_or_changes_size_after_reading_is_named(folder):
     first_image(folder).unlink()
     with pytest.raises(SceneError, match="does not exist"):
         load_views(scene, None)
+
+
+def camera_of(height, width):
+    return Camera(np.array([[50.0, 0, width / 2], [0, 50, height / 2], [0, 0, 1]]), np.eye(4), height, width)
+
+
+def save_turned(path, upright, orientation):
+    """Pixels stored so that this EXIF orientation brings `upright` back."""
+    inverse = {6: 8, 8: 6}.get(orientation, orientation)
+    exif = Image.Exif()
+    exif[EXIF_ORIENTATION] = orientation
+    turned(Image.fromarray(upright), inverse).save(path, exif=exif)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_is_that_of_pillow(tmp_path, orientation):
+    """Asymmetric in every way, so that no two orientations give the same picture."""
+    from PIL import ImageOps
+
+    upright = np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8)
+    save_turned(tmp_path / "a.png", upright, orientation)
+    height, width, found = stored_shape(tmp_path / "a.png")
+    assert found == orientation and turned_shape(height, width, found) == (4, 6)
+    view = View("a.png", camera_of(4, 6), tmp_path / "a.png", orientation=orientation)
+    np.testing.assert_allclose(load_view(view, None).image, upright / 255, atol=1e-6)
+    with Image.open(tmp_path / "a.png") as stored:
+        np.testing.assert_array_equal(np.asarray(ImageOps.exif_transpose(stored)), upright)
+
+
+@pytest.mark.parametrize("drawn", ["as seen", "as stored", "as stored, with its own EXIF"])
+@pytest.mark.parametrize("orientation", [6, 8, 5, 3])
+def test_mask_of_a_turned_photograph_may_have_either_shape(tmp_path, orientation, drawn):
+    upright = np.zeros((4, 6), np.uint8)
+    upright[:2, :2] = 255
+    save_turned(tmp_path / "photograph.png", np.stack([upright] * 3, axis=2), orientation)
+    save_turned(tmp_path / "mask.png", upright, orientation)
+    if drawn == "as seen":
+        Image.fromarray(upright).save(tmp_path / "mask.png")
+    elif drawn == "as stored":
+        if orientation == 3:
+            pytest.skip("of a mask turned by half a circle the shape does not tell")
+        with Image.open(tmp_path / "mask.png") as stored:
+            pixels = np.asarray(stored)
+        Image.fromarray(pixels).save(tmp_path / "mask.png")
+    view = View("a", camera_of(4, 6), tmp_path / "photograph.png", tmp_path / "mask.png", orientation=orientation)
+    np.testing.assert_array_equal(load_mask(view, 4, 6), upright > 0)
+
+
+def test_black_masks_and_alpha_channels_mean_the_same_as_white_masks(tmp_path):
+    mask = np.random.default_rng(1).random((8, 12)) > 0.5
+    colour = np.full((8, 12, 3), 200, np.uint8)
+    Image.fromarray(mask.astype(np.uint8) * 255).save(tmp_path / "white.png")
+    Image.fromarray((~mask).astype(np.uint8) * 255).save(tmp_path / "black.png")
+    Image.fromarray(np.dstack([colour, mask.astype(np.uint8) * 255])).save(tmp_path / "alpha.png")
+    for meaning in ("white", "black", "alpha"):
+        path = tmp_path / f"{meaning}.png"
+        view = View("a", camera_of(8, 12), path, path, mask_meaning=meaning)
+        np.testing.assert_array_equal(load_mask(view, 8, 12), mask)
+
+
+def test_mask_without_the_alpha_channel_that_it_should_have_is_named(tmp_path):
+    Image.new("RGB", (6, 4)).save(tmp_path / "a.png")
+    view = View("a", camera_of(4, 6), tmp_path / "a.png", tmp_path / "a.png", mask_meaning="alpha")
+    with pytest.raises(SceneError, match=r"a\.png has no alpha channel"):
+        load_mask(view, 4, 6)
+
+
+def test_cmyk_jpeg_shows_its_colours(tmp_path):
+    """Pillow writes CMYK as Adobe does, with inverted ink, and says so in the file."""
+    colours = np.zeros((32, 48, 3), np.uint8)
+    colours[:, :16], colours[:, 16:32], colours[:, 32:] = (230, 20, 20), (20, 20, 230), (240, 240, 240)
+    Image.fromarray(colours).convert("CMYK").save(tmp_path / "a.jpg", quality=95)
+    shown = load_view(View("a", camera_of(32, 48), tmp_path / "a.jpg"), None).image
+    for column, colour in ((8, (230, 20, 20)), (24, (20, 20, 230)), (40, (240, 240, 240))):
+        np.testing.assert_allclose(shown[16, column], np.array(colour) / 255, atol=0.05)
+
+
+def test_sixteen_bits_a_colour_keep_their_brightness(tmp_path):
+    """Pillow decodes such PNG files at 8 bits a channel; half of white must stay half of white."""
+    write_png_48(tmp_path / "a.png", np.full((4, 6, 3), 32768, np.uint16))
+    shown = load_view(View("a", camera_of(4, 6), tmp_path / "a.png"), None).image
+    np.testing.assert_allclose(shown, 0.5, atol=0.003)
+
+
+def write_png_48(path, pixels):
+    """A PNG with 16 bits for each of three colours, which Pillow does not write: header, unfiltered rows, end."""
+    import struct
+    import zlib
+
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    height, width, _ = pixels.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    )
