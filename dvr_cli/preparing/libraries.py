@@ -1,0 +1,58 @@
+"""Calls into COLMAP that say nothing and can be stopped.
+
+Its log goes to the process's standard error past Python's own streams; only its level is changed here, so that progress
+can be shown meanwhile.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as StillRunning
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from dvr_cli.preparing.stages import Stop, Stopped
+
+Result = TypeVar("Result")
+
+SECONDS_BETWEEN_LOOKS = 0.2
+FATAL_ONLY = 3
+"""COLMAP's highest level of its log."""
+
+
+@contextmanager
+def quiet_logs() -> Iterator[None]:
+    """Log nothing of COLMAP's below its fatal errors within the block."""
+    import pycolmap
+
+    earlier = pycolmap.logging.minloglevel
+    pycolmap.logging.minloglevel = FATAL_ONLY
+    try:
+        yield
+    finally:
+        pycolmap.logging.minloglevel = earlier
+
+
+def stoppable(call: Callable[[Any], Result], stop: Stop) -> Result:
+    """Run `call(cancellation token)` in a thread of its own and wait; Stopped when `stop` says so in between.
+
+    Python handles signals between calls only, and some of COLMAP's take minutes.
+    """
+    import pycolmap
+
+    token = pycolmap.CancellationToken()
+    with quiet_logs(), ThreadPoolExecutor(1) as pool:
+        future = pool.submit(call, token)
+        try:
+            while True:
+                try:
+                    result = future.result(timeout=SECONDS_BETWEEN_LOOKS)
+                    break
+                except StillRunning:
+                    if stop():
+                        token.cancel()
+        except BaseException:
+            token.cancel()
+            raise
+    if token.is_cancelled:
+        raise Stopped
+    return result
