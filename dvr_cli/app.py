@@ -9,11 +9,12 @@ import sys
 import traceback
 from collections.abc import Callable
 from inspect import cleandoc
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from dvr_cli import __version__
+from dvr_cli.commands.arguments import MASKS, with_values
 from dvr_cli.commands.bench import bench_command
 from dvr_cli.commands.compare import compare_command
 from dvr_cli.commands.demo import demo_command
@@ -76,7 +77,7 @@ def _common(
 def main(arguments: list[str] | None = None) -> None:
     """Run a command line (that of the process by default) and exit with its code; never returns."""
     try:
-        app(arguments, prog_name="dvr")
+        app(_completed(sys.argv[1:] if arguments is None else arguments), prog_name="dvr")
     except DvrError as error:
         _fail(f"Error: {error}", error.exit_code)
     except SystemExit as end:
@@ -97,6 +98,15 @@ def main(arguments: list[str] | None = None) -> None:
             "dvr --version and the traceback (dvr --debug ...).",
             EXIT_BUG,
         )
+
+
+def _completed(arguments: list[str]) -> list[str]:
+    """The arguments with values for options that may leave theirs out."""
+    group: Any = typer.main.get_command(app)
+    place = next((index for index, word in enumerate(arguments) if word in group.commands), None)
+    if place is None or MASKS not in arguments:
+        return arguments
+    return [*arguments[: place + 1], *with_values(arguments[place + 1 :], group.commands[arguments[place]])]
 
 
 def _was_interrupted(error: BaseException | None) -> bool:

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -182,9 +183,7 @@ def test_reconstruct_writes_a_run_and_says_what_to_do_next(scene, engine, capsys
 
 
 def test_options_reach_the_engine(scene, engine):
-    options = (
-        "--preset quality --time 2m --image-size full --threads 2 --seed 5 --device cpu --views 0-2 --out elsewhere"
-    )
+    options = "--preset quality --time 2m --image-size full --threads 2 --seed 5 --device cpu --views 0-2 --no-masks --out elsewhere"
     assert dvr("reconstruct", "scan65", *options.split()) == 0
     found, settings = engine.calls[0]
     expected = {"time_limit": 120.0, "image_size": None, "threads": 2, "seed": 5, "device": "cpu"}
@@ -202,14 +201,40 @@ def test_json_is_the_only_thing_on_stdout(scene, engine, capsys):
 @pytest.mark.parametrize(("masks", "iou", "warned"), [(True, 0.5, True), (True, 0.95, False), (False, 0.5, False)])
 def test_surface_that_contradicts_the_masks_is_noted(scene, engine, capsys, masks, iou, warned):
     engine.silhouette_iou = iou
-    assert dvr("reconstruct", "scan65", *(["--masks"] if masks else [])) == 0
+    assert dvr("reconstruct", "scan65", "--masks" if masks else "--no-masks") == 0
     assert ("dvr inspect scan65 --masks" in capsys.readouterr().err) == warned
 
 
-@pytest.mark.parametrize("masks", [True, False])
-def test_masks_that_are_not_used_are_noted(scene, engine, capsys, masks):
-    assert dvr("reconstruct", "scan65", *(["--masks"] if masks else [])) == 0
-    assert ("The masks in scan65/mask are not used; --masks uses them." in capsys.readouterr().err) != masks
+@pytest.mark.parametrize(
+    ("options", "used"),
+    [
+        ([], True),
+        (["--masks"], True),
+        (["--masks", "mask"], True),
+        (["--mask-folder", "mask"], True),
+        (["--no-masks"], False),
+    ],
+)
+def test_masks_of_the_scene_are_used_unless_they_are_refused(scene, engine, capsys, options, used):
+    assert dvr("reconstruct", "scan65", *options) == 0
+    assert all((view.mask_path is not None) == used for view in engine.calls[0][0].views)
+    assert ("No masks: everything in the region of interest is reconstructed." in capsys.readouterr().err) != used
+
+
+@pytest.mark.parametrize("words", [["--masks", "scan65"], ["scan65", "--masks"], ["--quiet", "--masks", "scan65"]])
+def test_masks_may_stand_without_a_value_anywhere(scene, engine, words):
+    assert dvr("reconstruct", *words) == 0
+    assert all(view.mask_path is not None for view in engine.calls[0][0].views)
+
+
+def test_camera_file_stands_for_its_scene(scene, engine):
+    assert dvr("reconstruct", "scan65/cameras.npz") == 0
+    assert (Path("runs/scan65") / "scene.json").is_file() and len(engine.calls[0][0].views) == 6
+
+
+def test_masks_and_no_masks_contradict_each_other(scene, engine, capsys):
+    assert dvr("reconstruct", "scan65", "--masks", "--no-masks") == 1
+    assert "contradicts" in capsys.readouterr().err
 
 
 def test_second_run_needs_a_decision(scene, engine, capsys):

@@ -11,17 +11,20 @@ from dvr_cli.commands.columns import ComparisonOptions, compare
 from dvr_cli.commands.contestants import scene_of, tell_apart
 from dvr_cli.commands.options import (
     FLAG,
+    CamerasOption,
     ColmapOption,
     DeviceOption,
+    FormatOption,
     JsonOption,
     MaskFolderOption,
     MasksOption,
+    NoMasksOption,
     QuietOption,
     SeedOption,
     ThreadsOption,
     parse_image_size,
 )
-from dvr_cli.commands.reconstruct import reading_options
+from dvr_cli.commands.reading import Reading, reading_of, scene_folder
 from dvr_cli.console import Output
 
 if TYPE_CHECKING:
@@ -70,9 +73,12 @@ def compare_command(
         Path | None,
         typer.Option("--scene", help="Folder of the scene. (default: that of the first run)", show_default=False),
     ] = None,
-    masks: MasksOption = False,
+    masks: MasksOption = None,
+    no_masks: NoMasksOption = False,
     mask_folder: MaskFolderOption = None,
     colmap: ColmapOption = None,
+    cameras: CamerasOption = None,
+    format_name: FormatOption = None,
     cloud: Annotated[
         Path | None,
         typer.Option(
@@ -124,8 +130,9 @@ def compare_command(
     from dvr_cli.scenes.images import available_threads
 
     output = Output(quiet, as_json)
-    if scene is None and (masks or mask_folder or colmap):
-        raise typer.BadParameter("--masks, --mask-folder and --colmap say how --scene is read; a run knows its scene.")
+    how = Reading(masks, no_masks, mask_folder, colmap, cameras, format_name)
+    if scene is None and (given := how.given()):
+        raise typer.BadParameter(f"{given[0]} says how --scene is read; a run knows its scene.")
     geometry = GeometryOptions(
         protocol, samples, seed or 0, threads or -1, threshold=threshold, obs_mask=obs_mask, plane=plane
     )
@@ -147,8 +154,7 @@ def compare_command(
         fresh=fresh,
     )
     entrants = tell_apart(runs or [], baseline or [], latest=scene is None)
-    reading = {} if scene is None else reading_options(scene, masks, mask_folder, None, colmap, None)
-    chosen = scene_of(entrants, scene, reading)
+    chosen = scene_of(entrants, None if scene is None else scene_folder(scene), reading_of(scene, how))
     folder = out if out is not None else Path("compare") / (chosen.root.resolve().name or "scene")
     comparison = compare(entrants, chosen, options, folder, output)
     _conclude(comparison, folder, output)

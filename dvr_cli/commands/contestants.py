@@ -68,7 +68,7 @@ def scene_of(entrants: Entrants, scene: Path | None, reading: dict[str, Any]) ->
     if scene is not None:
         return SceneToRead(scene, reading)
     first = entrants.runs[0].scene_description
-    found = SceneToRead(Path(first["root"]), first.get("options", {}), first.get("views"))
+    found = SceneToRead(Path(first["root"]), entrants.runs[0].reading, first.get("views"))
     for run in entrants.runs[1:]:
         other = run.scene_description
         if other.get("inputs", {}).get("cameras") != first.get("inputs", {}).get("cameras"):

@@ -58,7 +58,7 @@ def demo_command(
 
     output.note(f"Making {VIEWS} photographs of the built-in object in {out / 'scene'}")
     shape, views = make_demo_scene(out / "scene")
-    reading = {"masks": True, "depth": None, "colmap": None, "view_range": None}
+    reading = {"masks": True}
     scene = read_described_scene(out / "scene", reading)
     with RunFolder.create(out / "run", settings, describe_scene(scene, reading), overwrite=True) as run:
         summary, exit_code = fit_scene(scene, settings, run, output)

@@ -7,15 +7,19 @@ import typer
 
 from dvr_cli.commands.options import (
     FLAG,
+    CamerasOption,
     ColmapOption,
+    FormatOption,
     JsonOption,
     MaskFolderOption,
     MasksOption,
+    NoMasksOption,
     QuietOption,
     ThreadsOption,
     ViewsOption,
     parse_image_size,
 )
+from dvr_cli.commands.reading import Reading
 from dvr_cli.console import Output
 
 DISTANCES, PHOTOGRAPHS = "Distances to a reference", "Photographs"
@@ -93,9 +97,12 @@ def evaluate_command(
             show_default=False,
         ),
     ] = None,
-    masks: MasksOption = False,
+    masks: MasksOption = None,
+    no_masks: NoMasksOption = False,
     mask_folder: MaskFolderOption = None,
     colmap: ColmapOption = None,
+    cameras: CamerasOption = None,
+    format_name: FormatOption = None,
     views: ViewsOption = None,
     image_size: Annotated[
         Any,
@@ -149,7 +156,8 @@ def evaluate_command(
     )  # fmt: skip
     _check_usage(geometry, protocol, reference)
     judging = Judging(
-        mesh, reference, geometry, scene, masks, mask_folder, colmap, views,
+        mesh, reference, geometry, scene,
+        Reading(masks, no_masks, mask_folder, colmap, cameras, format_name, views),
         None if image_size == "none" else int(image_size), every, cull, lpips, threads,
     )  # fmt: skip
     _check_scene_usage(judging)
@@ -190,14 +198,9 @@ def _check_scene_usage(judging: Any) -> None:
         raise typer.BadParameter(
             "there is nothing to measure by: pass --reference, --scene or both, or name the folder of a run."
         )
-    given = {
-        "--masks": judging.masks, "--mask-folder": judging.mask_folder, "--colmap": judging.colmap,
-        "--views": judging.views,
-    }  # fmt: skip
-    if judging.scene is None:
-        for option, value in given.items():
-            if value:
-                raise typer.BadParameter(f"{option} says how --scene is read: pass --scene as well.")
+    given = judging.reading.given() + (["--views"] if judging.reading.views else [])
+    if judging.scene is None and given:
+        raise typer.BadParameter(f"{given[0]} says how --scene is read: pass --scene as well.")
     if judging.cull is not None and not has_scene:
         raise typer.BadParameter("--cull needs the masks of a scene: pass --scene.")
     if judging.lpips and not has_scene:

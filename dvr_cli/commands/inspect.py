@@ -1,21 +1,23 @@
 """`dvr inspect`: what was found in a scene, and whether cameras, masks and bounds agree."""
 
 import shlex
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dvr_cli.commands.options import (
+    CamerasOption,
     ColmapOption,
     DepthOption,
+    FormatOption,
     JsonOption,
     MaskFolderOption,
     MasksOption,
+    NoMasksOption,
     QuietOption,
     SceneArgument,
     ThreadsOption,
     ViewsOption,
-    existing_path,
 )
+from dvr_cli.commands.reading import Reading, reading_of, scene_folder
 from dvr_cli.console import Output
 
 if TYPE_CHECKING:
@@ -33,10 +35,13 @@ LISTED_VIEWS = 6
 
 def inspect_command(
     scene: SceneArgument,
-    masks: MasksOption = False,
+    masks: MasksOption = None,
+    no_masks: NoMasksOption = False,
     mask_folder: MaskFolderOption = None,
     depth: DepthOption = None,
     colmap: ColmapOption = None,
+    cameras: CamerasOption = None,
+    format_name: FormatOption = None,
     views: ViewsOption = None,
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
@@ -44,35 +49,25 @@ def inspect_command(
 ) -> None:
     """Show what SCENE holds and whether its cameras, masks and bounds agree.
 
-    Masks in mask/ or masks/ are looked at in any case; with --masks every view must have one.
+    Masks that the scene holds are looked at in any case; with --masks there must be some.
     """
     output = Output(quiet, as_json)
-    found_depth = None if depth is None else existing_path(depth, scene, "--depth")
-    found_colmap = None if colmap is None else existing_path(colmap, scene, "--colmap")
-    folder = None if mask_folder is None else existing_path(mask_folder, scene, "--mask-folder")
+    how = Reading(masks, no_masks, mask_folder, colmap, cameras, format_name, views, depth)
+    reading = reading_of(scene, how)
 
+    from dvr_cli.fitting.scene_description import read_described_scene
     from dvr_cli.scenes.checks import check_scene
     from dvr_cli.scenes.images import load_views
-    from dvr_cli.scenes.readers import read_scene
-    from dvr_cli.scenes.readers.files import MASK_FOLDERS
 
-    has_masks = any((scene / name).is_dir() for name in MASK_FOLDERS)
-    loaded_scene = read_scene(
-        scene,
-        masks=folder or masks or has_masks,
-        cameras=found_colmap,
-        format_name=None if found_colmap is None else "colmap",
-        depth=found_depth,
-        view_range=views,
-        require_masks=masks or folder is not None,
-    )
+    loaded_scene = read_described_scene(scene_folder(scene), reading)
     output.note(f"Decoding {len(loaded_scene.views)} photographs")
     loaded_views = load_views(loaded_scene, WORKING_SIZE, threads)
     check = check_scene(loaded_scene, loaded_views)
     values = inspection(loaded_scene, loaded_views, check)
-    options = _given({"--mask-folder": mask_folder, "--depth": depth, "--colmap": colmap, "--views": views})
-    use_masks = ["--masks"] if mask_folder is None and _all_masked(loaded_scene) else []
-    next_command = shlex.join(["dvr", "reconstruct", str(scene), *use_masks, *options])
+    options = (
+        how.given() + ([] if depth is None else ["--depth", depth]) + ([] if views is None else ["--views", views])
+    )
+    next_command = shlex.join(["dvr", "reconstruct", str(scene), *options])
     output.result(as_text(values) + f"\nNext: {next_command}", {**values, "next": next_command})
 
 
@@ -107,7 +102,7 @@ def inspection(scene: "Scene", views: "Sequence[LoadedView]", check: "SceneCheck
         "hull_volume": check.hull_volume,
         "points": None if scene.sparse_depth is None else _points(scene, scene.sparse_depth),
         "depth_maps": sum(view.depth is not None for view in views),
-        "notes": list(check.notes),
+        "notes": [*scene.notes, *check.notes],
     }
 
 
@@ -186,12 +181,3 @@ def _points(scene: "Scene", sparse: "SparseDepth") -> dict[str, Any]:
 def _range(numbers: list[float]) -> str:
     low, high = min(numbers), max(numbers)
     return f"{low:.5g}" if high - low < 1e-3 * high else f"{low:.5g} to {high:.5g}"
-
-
-def _all_masked(scene: "Scene") -> bool:
-    return all(view.mask_path is not None for view in scene.views)
-
-
-def _given(options: dict[str, Path | str | None]) -> list[str]:
-    """The options that have a value, as words of a command line."""
-    return [word for name, value in options.items() if value is not None for word in (name, str(value))]

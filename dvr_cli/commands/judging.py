@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dvr_cli.commands.evaluation_text import evaluation_text
+from dvr_cli.commands.reading import Reading
 from dvr_cli.commands.scene_views import SceneChoice, SceneViews, find_scene, run_of
 from dvr_cli.commands.surface_of_run import mesh_of_run
 from dvr_cli.console import Output
@@ -29,10 +30,7 @@ class Judging:
     reference: Path | None
     geometry: "GeometryOptions"
     scene: Path | None
-    masks: bool
-    mask_folder: Path | None
-    colmap: Path | None
-    views: str | None
+    reading: Reading
     image_size: int | None
     every: int
     cull: float | None
@@ -136,7 +134,7 @@ def _scene_of(judging: Judging, run: "RunFolder | None", note: Callable[[str], N
         reason = str(error).splitlines()[0]
         note(f"The run's scene cannot be read, so all of the surface counts and no photograph does. {reason}")
 
-    choice = SceneChoice(judging.scene, judging.masks, judging.mask_folder, judging.colmap, judging.views)
+    choice = SceneChoice(judging.scene, judging.reading)
     return find_scene(choice, run, None if judging.reference is None else lost)
 
 

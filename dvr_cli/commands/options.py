@@ -51,28 +51,55 @@ PRESET_HELP = "One of: fast, quality. (default: fast)"
 IMAGE_SIZE_HELP = "Longest side of the photographs to work at. (default: 800 for fast, full for quality)"
 
 SceneArgument = Annotated[
-    Path, typer.Argument(metavar="SCENE", help="Folder with photographs and cameras.", show_default=False)
-]
-MasksOption = Annotated[
-    bool,
-    typer.Option(
-        "--masks", metavar=FLAG, help="Use the silhouettes in the scene's mask/ or masks/ folder.", show_default=False
+    Path,
+    typer.Argument(
+        metavar="SCENE", help="Folder with photographs and cameras, or its camera file.", show_default=False
     ),
 ]
+FOUND = "found"
+"""What `--masks` without a value stands for (`commands.arguments`): the masks that the scene holds."""
+
+MasksOption = Annotated[
+    str | None,
+    typer.Option(
+        "--masks",
+        metavar="[auto|FOLDER]",
+        help="Silhouettes: alone, those in the scene must be there; auto, made here; or a folder of them. "
+        "(default: those in the scene, if any)",
+        show_default=False,
+    ),
+]
+NoMasksOption = Annotated[
+    bool, typer.Option("--no-masks", metavar=FLAG, help="Use no silhouettes, even if the scene has some.")
+]
 MaskFolderOption = Annotated[
-    Path | None, typer.Option("--mask-folder", help="Use the silhouettes in this folder.", show_default=False)
+    Path | None, typer.Option("--mask-folder", help="The same as --masks FOLDER.", show_default=False, hidden=True)
 ]
 DepthOption = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--depth",
-        help="Sparse or dense depth: sparse.npz, a PLY cloud, a COLMAP model or a folder of depth maps. "
-        "A relative path may start in the scene's folder.",
+        metavar="auto|PATH",
+        help="Sparse or dense depth: sparse.npz, a PLY cloud, a COLMAP model or a folder of depth maps; auto: points "
+        "are triangulated here. A relative path may start in the scene's folder.",
         show_default=False,
     ),
 ]
 ColmapOption = Annotated[
     Path | None, typer.Option("--colmap", help="Folder of the COLMAP model with the cameras.", show_default=False)
+]
+CamerasOption = Annotated[
+    Path | None,
+    typer.Option("--cameras", help="Camera file or model folder, if not the one found in SCENE.", show_default=False),
+]
+FormatOption = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="NAME",
+        help="Format of the scene, if not the one recognised (dvr formats).",
+        show_default=False,
+    ),
 ]
 ViewsOption = Annotated[
     str | None, typer.Option("--views", metavar="RANGE", help="Use only these views, e.g. 0-11.", show_default=False)

@@ -10,25 +10,28 @@ import typer
 from dvr_cli.commands.options import (
     FLAG,
     IMAGE_SIZE_HELP,
+    CamerasOption,
     ColmapOption,
     DepthOption,
     DeviceOption,
+    FormatOption,
     HoldOutOption,
     JsonOption,
     MaskFolderOption,
     MasksOption,
+    NoMasksOption,
     PresetOption,
     QuietOption,
     SceneArgument,
     SeedOption,
     ThreadsOption,
     ViewsOption,
-    existing_path,
     parse_duration,
     parse_image_size,
 )
+from dvr_cli.commands.reading import Reading, reading_options, scene_folder
 from dvr_cli.console import Output, duration
-from dvr_cli.errors import ConfigError, SceneError
+from dvr_cli.errors import ConfigError
 
 if TYPE_CHECKING:
     from dvr_cli.config import Settings
@@ -39,10 +42,13 @@ LEAST_IOU = 0.8
 
 def reconstruct_command(
     scene: SceneArgument,
-    masks: MasksOption = False,
+    masks: MasksOption = None,
+    no_masks: NoMasksOption = False,
     mask_folder: MaskFolderOption = None,
     depth: DepthOption = None,
     colmap: ColmapOption = None,
+    cameras: CamerasOption = None,
+    format_name: FormatOption = None,
     views: ViewsOption = None,
     hold_out: HoldOutOption = None,
     preset: PresetOption = None,
@@ -81,21 +87,29 @@ def reconstruct_command(
     Ctrl-C stops and saves; --resume goes on. The result is a run folder, from which dvr export writes meshes.
     """
     output = Output(quiet, as_json)
-    run_path = out if out is not None else Path("runs") / (scene.resolve().name or "scene")
-    reading = reading_options(scene, masks, mask_folder, depth, colmap, views, hold_out)
+    root = scene_folder(scene)
+    run_path = out if out is not None else Path("runs") / (root.resolve().name or "scene")
+    how = Reading(
+        masks, no_masks, mask_folder, colmap, cameras, format_name, views, depth, depth_scale=None, hold_out=hold_out
+    )
+    reading = reading_options(scene, how)
     overrides = {"time_limit": time, "image_size": image_size, "device": device, "threads": threads, "seed": seed}
     settings, reading = _settings_and_reading(run_path, reading, preset, config, overrides, steps, resume, overwrite)
 
     # Only now, when everything that can be wrong at a glance is right, the slow imports.
+    from dvr_cli.commands.made_here import read_and_make
     from dvr_cli.fitting.run_folder import RunFolder
-    from dvr_cli.fitting.scene_description import describe_scene, read_described_scene
+    from dvr_cli.fitting.scene_description import describe_scene
 
-    loaded = read_described_scene(scene, reading)
+    loaded, reading = read_and_make(root, reading, run_path, settings, output)
     held_out = f", besides those that --hold-out {reading['hold_out']} keeps for judging" if reading["hold_out"] else ""
     output.note(f"{loaded.name}: {len(loaded.views)} views ({loaded.format}){held_out}")
     output.note(f"Region of interest: {loaded.bounds_source}")
-    _note_unused_masks(reading, scene, output)
-    with RunFolder.create(run_path, settings, describe_scene(loaded, reading), resume, overwrite) as run:
+    for note in loaded.notes:
+        output.note(f"Note: {note}.")
+    if how.no_masks or not any(view.mask_path for view in loaded.views):
+        output.note("No masks: everything in the region of interest is reconstructed. (--masks auto makes some)")
+    with RunFolder.create(run_path, settings, describe_scene(loaded, reading, run_path), resume, overwrite) as run:
         from dvr_cli.commands.fit import fit_scene
 
         summary, exit_code = fit_scene(loaded, settings, run, output)
@@ -107,40 +121,6 @@ def reconstruct_command(
             _note_contradicted_masks(summary.silhouette_iou, scene, output)
         _print_summary(asdict(summary), scene, run_path, output)
     raise typer.Exit(exit_code)
-
-
-def reading_options(
-    scene: Path,
-    masks: bool,
-    mask_folder: Path | None,
-    depth: Path | None,
-    colmap: Path | None,
-    views: str | None,
-    hold_out: int | None = None,
-) -> dict[str, Any]:
-    """How the scene is to be read, as a run remembers it; SceneError when a path does not exist.
-
-    Paths within the scene are kept relative to it, so that a scene may be moved between a run and its resumption.
-    """
-    if not scene.is_dir():
-        what = "is a file" if scene.exists() else "does not exist"
-        raise SceneError(f"The scene {scene} {what}: expected a folder with photographs and cameras (docs/formats.md).")
-
-    def kept(path: Path | None, option: str) -> str | None:
-        if path is None:
-            return None
-        found = existing_path(path, scene, option).resolve()
-        root = scene.resolve()
-        return found.relative_to(root).as_posix() if found.is_relative_to(root) else str(found)
-
-    return {
-        "masks": kept(mask_folder, "--mask-folder") or masks or None,
-        "depth": kept(depth, "--depth"),
-        "cameras": kept(colmap, "--colmap"),
-        "format": None if colmap is None else "colmap",
-        "view_range": views,
-        "hold_out": hold_out,
-    }
 
 
 def with_steps(settings: "Settings", steps: int | None) -> "Settings":
@@ -179,15 +159,6 @@ def _settings_and_reading(
         remembered = earlier.scene_description.get("options", {})
         reading = {key: remembered.get(key) if value is None else value for key, value in reading.items()}
     return with_steps(resolve_settings(preset, config, overrides, base), steps), reading
-
-
-def _note_unused_masks(reading: dict[str, Any], scene: Path, output: Output) -> None:
-    """Say so when there are masks that nobody asked for: without them the surroundings are reconstructed too."""
-    from dvr_cli.scenes.readers.files import MASK_FOLDERS
-
-    folder = next((scene / name for name in MASK_FOLDERS if (scene / name).is_dir()), None)
-    if folder is not None and not reading["masks"]:
-        output.note(f"The masks in {folder} are not used; --masks uses them.")
 
 
 def _note_contradicted_masks(silhouette_iou: float | None, scene: Path, output: Output) -> None:

@@ -7,14 +7,18 @@ from typing import Annotated, Any, Literal
 import typer
 
 from dvr_cli.commands.options import (
+    CamerasOption,
     ColmapOption,
+    FormatOption,
     JsonOption,
     MaskFolderOption,
     MasksOption,
+    NoMasksOption,
     QuietOption,
     ThreadsOption,
     parse_duration,
 )
+from dvr_cli.commands.reading import Reading
 from dvr_cli.console import Output
 
 TURNTABLE, VIEWS, SCENE = "Turntable", "Pictures from the photographs' cameras", "Scene"
@@ -134,9 +138,12 @@ def render_command(
             "--scene", help="Folder of the scene. (default: that of the run)", rich_help_panel=SCENE, show_default=False
         ),
     ] = None,
-    masks: MasksOption = False,
+    masks: MasksOption = None,
+    no_masks: NoMasksOption = False,
     mask_folder: MaskFolderOption = None,
     colmap: ColmapOption = None,
+    cameras: CamerasOption = None,
+    format_name: FormatOption = None,
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -151,7 +158,7 @@ def render_command(
 
     rendering = Rendering(
         source, turntable, views, what, size, samples, background, out, seconds, frames, fps, elevation, up,
-        SceneChoice(scene, masks, mask_folder, colmap), threads,
+        SceneChoice(scene, Reading(masks, no_masks, mask_folder, colmap, cameras, format_name)), threads,
     )  # fmt: skip
     _check_usage(rendering)
     output = Output(quiet, as_json)
@@ -191,5 +198,5 @@ def _check_usage(rendering: Any) -> None:
     if rendering.views is None and rendering.out is not None:
         raise typer.BadParameter("--out is the folder of --views: a turntable is named by --turntable itself.")
     choice = rendering.scene
-    if choice.scene is None and (choice.masks or choice.mask_folder or choice.colmap):
-        raise typer.BadParameter("--masks, --mask-folder and --colmap say how --scene is read: pass --scene as well.")
+    if choice.scene is None and (words := choice.reading.given()):
+        raise typer.BadParameter(f"{words[0]} says how --scene is read: pass --scene as well.")

@@ -1,12 +1,12 @@
 """The scene that a mesh or a run belongs to, as a command line names it: for `dvr evaluate` and `dvr render`."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dvr_cli.commands.reconstruct import reading_options
-from dvr_cli.errors import DvrError
+from dvr_cli.commands.reading import MADE_HERE, Reading, reading_options, scene_folder
+from dvr_cli.errors import DvrError, SceneError
 
 if TYPE_CHECKING:
     from dvr_cli.fitting.run_folder import RunFolder
@@ -19,11 +19,8 @@ class SceneChoice:
 
     scene: Path | None
     """None: that of the run."""
-    masks: bool = False
-    mask_folder: Path | None = None
-    colmap: Path | None = None
-    views: str | None = None
-    """Only these are read."""
+    reading: Reading = field(default_factory=Reading)
+    """Without depth, which nothing here depends on."""
 
 
 @dataclass(frozen=True)
@@ -51,14 +48,17 @@ def find_scene(
     """
     described = {} if run is None else run.scene_description
     # Depth is not looked at, so nothing depends on its file.
-    options = {**described.get("options", {}), "depth": None}
+    options = {**({"masks": "any"} if run is None else run.reading), "depth": None}
     if choice.scene is not None:
-        reading = reading_options(choice.scene, choice.masks, choice.mask_folder, None, choice.colmap, choice.views)
+        reading = reading_options(choice.scene, choice.reading)
+        if reading["masks"] == MADE_HERE:
+            raise SceneError("--masks auto needs a run to keep the masks in.\nName a folder of masks, or a run.")
         # A scene that has moved is read as the run read it, but for what is said anew.
         options |= {key: value for key, value in reading.items() if value is not None}
-        if choice.views is not None:
-            return _chosen_views(choice.scene, options, described.get("views"))
-        return _all_views(choice.scene, options, described.get("views"))
+        root = scene_folder(choice.scene)
+        if choice.reading.views is not None:
+            return _chosen_views(root, options, described.get("views"))
+        return _all_views(root, options, described.get("views"))
     if run is None:
         return None
     try:

@@ -122,9 +122,8 @@ def views_with_masks(run: "RunFolder", note: Note) -> "Sequence[LoadedView]":
     from dvr_cli.fitting.scene_description import read_described_scene
     from dvr_cli.scenes.images import small_masks
 
-    description = run.scene_description
     try:
-        scene = read_described_scene(Path(description["root"]), description.get("options", {}))
+        scene = read_described_scene(Path(run.scene_description["root"]), run.reading)
         return small_masks(scene.views, MASK_SIZE)
     except DvrError as error:
         reason = str(error).splitlines()[0]

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -19,10 +19,26 @@ from dvr_cli.scenes.views import Scene
 _DIGEST_BYTES = 16
 
 
-def describe_scene(scene: Scene, options: dict[str, Any]) -> dict[str, Any]:
+ANY_MASKS: Literal["any"] = "any"
+"""The option `masks` before a scene has been read: those that it holds, if it holds any."""
+MADE_HERE = "auto"
+"""The options `masks` and `depth` when dvr makes them, in the folder of the run."""
+MASKS_FOLDER, POINTS_FILE = "masks", "depth/sparse.npz"
+"""Where in the folder of a run they are."""
+
+
+def located(options: dict[str, Any], run: Path) -> dict[str, Any]:
+    """The options with the places of what was made for the run in this folder."""
+    places = {"masks": MASKS_FOLDER, "depth": POINTS_FILE}
+    made = {key: str((run / place).resolve()) for key, place in places.items() if options.get(key) == MADE_HERE}
+    return {**options, **made}
+
+
+def describe_scene(scene: Scene, options: dict[str, Any], made_in: Path | None = None) -> dict[str, Any]:
     """A JSON-ready description of a scene and of the options (texts, booleans, None) it was read with.
 
-    Raises SceneError when an input file cannot be read.
+    `made_in`: the run's folder, when masks were made there; their names then do not depend on where it lies. Raises
+    SceneError when an input file cannot be read.
     """
     return {
         "name": scene.name,
@@ -35,7 +51,7 @@ def describe_scene(scene: Scene, options: dict[str, Any]) -> dict[str, Any]:
         "inputs": {
             "cameras": _hash_cameras(scene),
             "sparse depth": _hash_sparse_depth(scene),
-            **_hash_files(_input_files(scene), scene.root),
+            **_hash_files(_input_files(scene), scene.root, made_in),
         },
     }
 
@@ -55,13 +71,13 @@ def split_views(
     """All views of a described scene, and the indices of those that were fitted and of those that were held out.
 
     `used`: names of the views that a run says it used (`views` of its description); SceneError when they are not the
-    ones that the folder gives now, because then nobody knows which views are new to the run. A held-out view may lack a
-    mask. Where no scale_mat gives the bounds, they may differ a little from the run's: all views have a say in them.
+    ones that the folder gives now, because then nobody knows which views are new to the run. Where no scale_mat gives
+    the bounds, they may differ a little from the run's: all views have a say in them.
     """
     from dvr_cli.scenes.readers.files import held_out_indices
 
     hold_out = _hold_out(options)
-    scene = _read(root, options, None, require_masks=hold_out is None)
+    scene = _read(root, options, None)
     held_out = held_out_indices(len(scene.views), hold_out)
     fitted = tuple(index for index in range(len(scene.views)) if index not in held_out)
     names = [scene.views[index].name for index in fitted]
@@ -84,7 +100,7 @@ def _hold_out(options: dict[str, Any]) -> int | None:
     )
 
 
-def _read(root: Path, options: dict[str, Any], hold_out: int | None, require_masks: bool = True) -> Scene:
+def _read(root: Path, options: dict[str, Any], hold_out: int | None) -> Scene:
     from dvr_cli.scenes.readers import read_scene
 
     def path(key: str) -> Path | None:
@@ -93,12 +109,11 @@ def _read(root: Path, options: dict[str, Any], hold_out: int | None, require_mas
 
     return read_scene(
         root,
-        masks=path("masks") or options.get("masks"),
-        cameras=path("cameras"),
-        format_name=options.get("format"),
+        masks=options["masks"] if options.get("masks") == ANY_MASKS else path("masks") or options.get("masks"),
+        cameras=path("cameras") or path("colmap"),
+        format_name="colmap" if options.get("colmap") else options.get("format"),
         depth=path("depth"),
         view_range=options.get("view_range"),
-        require_masks=require_masks,
         hold_out=hold_out,
     )
 
@@ -123,16 +138,18 @@ def _input_files(scene: Scene) -> list[Path]:
     return [path for path in (*paths, *(scene.depth_map_paths or ())) if path is not None]
 
 
-def _hash_files(paths: Iterable[Path], root: Path) -> dict[str, str]:
+def _hash_files(paths: Iterable[Path], root: Path, made_in: Path | None) -> dict[str, str]:
     """Path relative to the scene -> hash of the content; hashing releases the GIL, so threads share the work."""
     unique = list(dict.fromkeys(paths))
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
         digests = list(pool.map(_hash_file, unique))
-    return {_relative(path, root): digest for path, digest in zip(unique, digests, strict=True)}
+    return {_relative(path, root, made_in): digest for path, digest in zip(unique, digests, strict=True)}
 
 
-def _relative(path: Path, root: Path) -> str:
+def _relative(path: Path, root: Path, made_in: Path | None) -> str:
     path, root = path.resolve(), root.resolve()
+    if made_in is not None and path.is_relative_to(made_in.resolve()):
+        return f"made here: {path.relative_to(made_in.resolve()).as_posix()}"
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 

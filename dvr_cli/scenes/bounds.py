@@ -16,6 +16,8 @@ from dvr_cli.scenes.hull import Silhouette, Votes, ball_samples, conflicting_vie
 from dvr_cli.scenes.views import LoadedView, SparseDepth
 
 MARGIN = 1.1
+GUESS = "a guess from where the cameras look"
+"""What `bounds_source` says when nothing better is known."""
 # Sides of the sample grids of the first, wide look and of the second one around what the first has found.
 SAMPLES = (40, 56)
 # The hull runs on where few cameras look. A larger share cuts objects that leave many frames; with 0.6 a ball is 1.2
@@ -55,7 +57,7 @@ def find_bounds(views: list[LoadedView], sparse: SparseDepth | None) -> tuple[Fl
     elif points is not None and points_ball is not None:
         ball, words = points_ball, f"{len(points)} sparse points"
     elif cameras_ball is not None:
-        ball, words = Ball(cameras_ball.centre, 0.5 * cameras_ball.radius), "a guess from where the cameras look"
+        ball, words = Ball(cameras_ball.centre, 0.5 * cameras_ball.radius), GUESS
     else:
         raise SceneError(
             "Nothing says where the object is: no scale_mat, no masks, no sparse points, and the cameras do not look "

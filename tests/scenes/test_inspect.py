@@ -14,7 +14,7 @@ from tests.scenes.tiny_scenes import RADIUS, ring, world_from_unit, write_colmap
 
 def test_json_holds_what_is_in_the_folder(folder, capsys):
     write_sparse_depth(folder / "sparse.npz", SparseDepth(world_from_unit()[None, :3, 3], error=np.array([0.5])))
-    inspect_command(folder, masks=True, depth=folder / "sparse.npz", as_json=True)
+    inspect_command(folder, masks="found", depth=str(folder / "sparse.npz"), as_json=True)
     values = json.loads(capsys.readouterr().out)
     assert [view["name"] for view in values["views"]] == [f"{index:06d}.png" for index in range(12)]
     camera = ring()[0]
@@ -33,19 +33,21 @@ def test_table_ends_with_what_to_do_next(folder, capsys):
     inspect_command(folder)
     out, err = capsys.readouterr()
     assert "hull IoU" in out and "64x48" in out and "Cameras, masks and bounds agree." in out
-    assert out.strip().splitlines()[-1] == f"Next: dvr reconstruct {folder} --masks"
+    assert out.strip().splitlines()[-1] == f"Next: dvr reconstruct {folder}"
     assert "12 photographs" in err
     inspect_command(folder, quiet=True)
     assert capsys.readouterr().err == ""
 
 
-def test_missing_masks_are_shown_unless_they_were_asked_for(folder, capsys):
+def test_missing_masks_are_shown(folder, capsys):
     (folder / "mask" / "000003.png").unlink()
     inspect_command(folder)
     out = capsys.readouterr().out
     assert "1 of 12 views have no mask: 000003.png" in out and "--masks" not in out.splitlines()[-1]
-    with pytest.raises(SceneError, match="no mask for 1 of 12"):
-        inspect_command(folder, masks=True)
+    for path in (folder / "mask").iterdir():
+        path.unlink()
+    with pytest.raises(SceneError, match="no mask for any of 12"):
+        inspect_command(folder, masks="found")
 
 
 def test_scene_without_masks_and_names_with_brackets(tmp_path, capsys):

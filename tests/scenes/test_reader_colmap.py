@@ -181,7 +181,7 @@ def test_missing_photograph_and_folder_and_text_of_nonsense(tmp_path):
     with pytest.raises(SceneError):
         read_scene(tmp_path)
     shutil.rmtree(folder)
-    with pytest.raises(SceneError, match="holds no COLMAP model"):
+    with pytest.raises(SceneError, match="holds no cameras in a format that can be read"):
         read_scene(tmp_path, cameras=folder, format_name="colmap")
 
 

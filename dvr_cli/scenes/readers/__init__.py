@@ -6,6 +6,7 @@ missing bounds are added here. A new format is one file and one entry in `table.
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from dvr_cli.scenes.image_files import image_shape
 from dvr_cli.scenes.images import small_masks
 from dvr_cli.scenes.readers.colmap import is_model
 from dvr_cli.scenes.readers.files import (
+    MASK_FOLDERS,
     FoundScene,
     MaskFile,
     find_mask_folder,
@@ -35,22 +37,21 @@ BOUNDS_MASK_SIZE = 200
 def read_scene(
     root: Path,
     *,
-    masks: Path | bool | None = None,
+    masks: Path | bool | Literal["any"] | None = None,
     cameras: Path | None = None,
     format_name: str | None = None,
     depth: Path | None = None,
     view_range: str | None = None,
-    require_masks: bool = False,
     hold_out: int | None = None,
 ) -> Scene:
     """Read a scene in any known format; no photograph is decoded.
 
-    `root`: the scene's folder, or a camera file in it. `masks`: a folder, True for those that the scene holds, None or
-    False for none; with `require_masks` every view must have one, else one will do. `cameras`: the camera file or model
-    folder, instead of the one that the folder itself shows; `format_name`: the name of a reader, instead of the first
-    that fits. `depth`: sparse.npz, a PLY cloud, a COLMAP model or a folder of depth maps. `view_range`: for example
-    "0-11,20". `hold_out`: leave out every such view of those, from the first; neither their masks nor what they saw of
-    the points is used. SceneError or DepthError for anything that cannot be used.
+    `root`: the scene's folder, or a camera file in it. `masks`: a folder, True for those that the scene holds, "any"
+    for the same if it holds any, None or False for none. `cameras`: the camera file or model folder, instead of the one
+    that the folder itself shows; `format_name`: the name of a reader, instead of the first that fits. `depth`:
+    sparse.npz, a PLY cloud, a COLMAP model or a folder of depth maps. `view_range`: for example "0-11,20". `hold_out`:
+    leave out every such view of those, from the first; neither their masks nor what they saw of the points is used.
+    SceneError or DepthError for anything that cannot be used.
     """
     if root.is_file():
         root, cameras = root.parent, cameras or root
@@ -60,8 +61,11 @@ def read_scene(
     views, notes = found.views, list(found.notes)
     if others and cameras is None and format_name is None:
         notes.append(f"the folder is read as {reader.name}; --format {' or '.join(others)} would read it otherwise")
+    if masks == "any":
+        masks = bool(found.masks) or any((root / name).is_dir() for name in MASK_FOLDERS)
     if masks is not None and masks is not False:
-        views = _with_masks(root, found, masks, require_masks)
+        views = _with_masks(root, found, masks)
+        notes += _without_masks(views)
     names = tuple(view.name for view in views)
     sparse, depth_maps = found.sparse_depth, None
     if depth is not None and _is_depth_map_folder(depth):
@@ -108,21 +112,18 @@ def _no_format(root: Path, cameras: Path | None, readers: list[Reader]) -> str:
     )
 
 
-def _with_masks(root: Path, found: FoundScene, masks: Path | bool, required: bool) -> tuple[View, ...]:
-    """The views with their masks, those of the format first; SceneError if none (or, when required, one) is missing."""
+def _with_masks(root: Path, found: FoundScene, masks: Path | bool) -> tuple[View, ...]:
+    """The views with their masks, those that the format names first; SceneError if there is not a single one."""
     names = tuple(view.name for view in found.views)
     files = dict(found.masks) if masks is True else {}
     if not files:
         folder = find_mask_folder(root, masks)
         paths = match_masks(folder, names, found.all_names if found.paired_by_order else ())
         files = {name: MaskFile(path) for name, path in paths.items()}
-    missing = [name for name in names if name not in files]
-    if missing and (required or len(missing) == len(names)):
-        listed = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
+    if not files:
         raise SceneError(
-            f"There is no mask for {len(missing)} of {len(names)} images: {listed}.\n"
-            f"Expected {missing[0]} or {Path(missing[0]).stem}.png in mask/, white = object; add the masks, or leave "
-            "the views out with --views."
+            f"There is no mask for any of {len(names)} images: looked for {names[0]}, {Path(names[0]).stem}.png and so "
+            "on.\nPut masks there, white = object, named like the images; or run with --masks auto or --no-masks."
         )
     for view in found.views:
         if view.name in files:
@@ -133,6 +134,13 @@ def _with_masks(root: Path, found: FoundScene, masks: Path | bool, required: boo
         else view
         for view in found.views
     )
+
+
+def _without_masks(views: tuple[View, ...]) -> list[str]:
+    """A note that names views without a mask, if there are any."""
+    names = [view.name for view in views if view.mask_path is None]
+    listed = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+    return [f"{len(names)} of {len(views)} views have no mask: {listed}"] if names else []
 
 
 def _require_same_aspect(view: View, mask_path: Path) -> None:
