@@ -96,7 +96,7 @@ def shape_for_camera(path: Path, height: int, width: int, where: str) -> tuple[i
     if orientation in TURNED_ON_EDGE and same_aspect(stored_width, stored_height, height, width):
         return stored_width, stored_height, orientation
     raise SceneError(
-        f"{path} is {stored_width}x{stored_height} pixels, its camera ({where}) {width}x{height}.\n"
+        f"{path} is {stored_width}x{stored_height} pixels, its camera in {where} {width}x{height}.\n"
         "Expected the photographs that the cameras were made from, or the same at another size."
     )
 
