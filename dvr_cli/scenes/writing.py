@@ -94,6 +94,20 @@ def require_no_skew(camera: Camera, name: str) -> None:
         )
 
 
+def centred_focal(camera: Camera, name: str) -> float:
+    """The focal length in pixels; SceneError if the camera has more intrinsics than that and the image's middle."""
+    intrinsics = camera.intrinsics
+    require_no_skew(camera, name)
+    off_middle = np.abs(intrinsics[:2, 2] - np.array([camera.width, camera.height]) / 2).max()
+    if abs(intrinsics[0, 0] - intrinsics[1, 1]) > 1e-6 * intrinsics[0, 0] or off_middle > 1e-6 * camera.width:
+        raise SceneError(
+            f"The camera of {name} has focal lengths {intrinsics[0, 0]:.6g} and {intrinsics[1, 1]:.6g} and looks "
+            f"{off_middle:.4g} pixels beside the middle of its image.\nThis format holds one focal length and the middle. "
+            "Resample the photographs first, as dvr convert does, or choose another format."
+        )
+    return float(intrinsics[0, 0])
+
+
 def save_png(pixels: np.ndarray, path: Path) -> None:
     """Write an 8-bit array (grey, RGB or RGBA) as PNG; folders are made."""
     from PIL import Image

@@ -54,16 +54,16 @@ def read(root: Path, camera_path: Path, view_range: str | None) -> FoundScene:
         )
     matrices = read_npz(camera_path, SceneError)
     chosen = [names[index] for index in selected_indices(view_range, len(names))]
-    camera_numbers = _camera_numbers(names, matrices, camera_path)
-    _require_world_mats([camera_numbers[name] for name in chosen], matrices, camera_path, len(names))
-    projections = np.stack([_projection(matrices, camera_numbers[name], camera_path) for name in chosen])
-    world_from_unit = _scale_mat(matrices, [camera_numbers[name] for name in chosen], camera_path)
+    numbers = camera_numbers(names, matrices, camera_path)
+    require_world_mats([numbers[name] for name in chosen], matrices, camera_path, len(names))
+    projections = np.stack([_projection(matrices, numbers[name], camera_path) for name in chosen])
+    world_from_unit = agreed_scale_mat(matrices, [numbers[name] for name in chosen], camera_path)
     object_point = axes_meeting_point(projections) if world_from_unit is None else world_from_unit[:3, 3]
     views = tuple(
         View(
             name,
             camera_from_projection(
-                projection, *image_shape(folder / name), object_point, _key_name(camera_path, camera_numbers[name])
+                projection, *image_shape(folder / name), object_point, _key_name(camera_path, numbers[name])
             ),
             folder / name,
         )
@@ -82,10 +82,10 @@ def _projection(matrices: dict[str, np.ndarray], number: int, camera_path: Path)
 
 
 def _present(matrices: dict[str, np.ndarray], prefix: str) -> list[int]:
-    return sorted(int(match[1]) for key in matrices if (match := re.fullmatch(rf"{prefix}_(\d+)", key)))
+    return sorted(int(match[1]) for key in matrices if (match := re.fullmatch(rf"{prefix}_(\d{{1,9}})", key)))
 
 
-def _camera_numbers(names: tuple[str, ...], matrices: dict[str, np.ndarray], camera_path: Path) -> dict[str, int]:
+def camera_numbers(names: tuple[str, ...], matrices: dict[str, np.ndarray], camera_path: Path) -> dict[str, int]:
     """Number of the camera of each image: its position, or the number in its name where images were left out."""
     present = _present(matrices, "world_mat")
     if len(present) <= len(names):
@@ -101,9 +101,10 @@ def _camera_numbers(names: tuple[str, ...], matrices: dict[str, np.ndarray], cam
     )
 
 
-def _require_world_mats(
+def require_world_mats(
     numbers: list[int], matrices: dict[str, np.ndarray], camera_path: Path, image_count: int
 ) -> None:
+    """SceneError that names the first missing matrix."""
     missing = [number for number in numbers if f"world_mat_{number}" not in matrices]
     if not missing:
         return
@@ -116,7 +117,7 @@ def _require_world_mats(
     )
 
 
-def _scale_mat(
+def agreed_scale_mat(
     matrices: dict[str, np.ndarray], numbers: list[int], camera_path: Path
 ) -> Float[np.ndarray, "4 4"] | None:
     """`world_from_unit`, or None without scale_mat; SceneError if the views disagree about it."""
