@@ -183,7 +183,10 @@ def test_reconstruct_writes_a_run_and_says_what_to_do_next(scene, engine, capsys
 
 
 def test_options_reach_the_engine(scene, engine):
-    options = "--preset quality --time 2m --image-size full --threads 2 --seed 5 --device cpu --views 0-2 --no-masks --out elsewhere"
+    options = (
+        "--preset quality --time 2m --image-size full --threads 2 --seed 5 --device cpu --views 0-2 --no-masks "
+        "--out elsewhere"
+    )
     assert dvr("reconstruct", "scan65", *options.split()) == 0
     found, settings = engine.calls[0]
     expected = {"time_limit": 120.0, "image_size": None, "threads": 2, "seed": 5, "device": "cpu"}
