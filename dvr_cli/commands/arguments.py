@@ -15,7 +15,7 @@ def with_values(arguments: list[str], command: Any) -> list[str]:
     """The arguments with `--masks` followed by a value everywhere.
 
     `command`: the parsed form of the command that they belong to, which knows which options take values. What follows
-    `--masks` is its value unless it is an option, or the only word that can be the command's own argument.
+    `--masks` is its value unless it is an option, or the only word that can be the argument which the command needs.
     """
     completed: list[str] = []
     for index, word in enumerate(arguments):
@@ -30,7 +30,7 @@ def with_values(arguments: list[str], command: Any) -> list[str]:
 
 def _is_argument(before: list[str], rest: list[str], command: Any) -> bool:
     """Whether the first word of `rest` is needed as the command's argument, because there is no other."""
-    wants_argument = any(parameter.param_type_name == "argument" for parameter in command.params)
+    wants_argument = any(parameter.param_type_name == "argument" and parameter.required for parameter in command.params)
     return (
         rest[0] != "auto"
         and wants_argument
