@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float
 from dvr_cli.errors import SceneError
 from dvr_cli.scenes.depth_maps import load_depth_map
 from dvr_cli.scenes.image_files import exif_orientation, open_image, turned, turned_shape
+from dvr_cli.scenes.masks.loading import mask_channel
 from dvr_cli.scenes.undistortion import undistorted
 from dvr_cli.scenes.views import LoadedView, Scene, View
 
@@ -93,26 +94,13 @@ def load_mask(view: View, height: int, width: int) -> Bool[np.ndarray, "h w"]:
     assert view.mask_path is not None
     camera: Any = view.distorted if view.distorted is not None else view.camera
     with open_image(view.mask_path) as image:
-        channel, white = _mask_channel(image, view)
+        channel, white = mask_channel(image, view.mask_meaning, f"{view.mask_path}, the mask of {view.name},")
         channel = turned(channel, _mask_orientation(image, view, camera.height, camera.width))
         if view.distorted is not None:
             values = undistorted(channel, view.distorted, view.camera, height, width)
         else:
             values = np.asarray(_resized(channel, height, width), dtype=np.float32)
     return values < 0.5 * white if view.mask_meaning == "black" else values > 0.5 * white
-
-
-def _mask_channel(image: "Image", view: View) -> tuple["Image", float]:
-    """The channel that tells object from background, and the value that it has on white."""
-    if view.mask_meaning != "alpha":
-        # Pillow's own conversion to grey knows neither 16 bits nor masks that are written as 0 and 1.
-        return _grey(image)
-    if "A" in image.getbands() or "transparency" in image.info:
-        return image.convert("RGBA").getchannel("A"), 255.0
-    raise SceneError(
-        f"{view.mask_path} has no alpha channel, which was to be the mask of {view.name}.\n"
-        "Expected transparent background; save it as RGBA again, or put masks into mask/."
-    )
 
 
 def _mask_orientation(image: "Image", view: View, height: int, width: int) -> int:

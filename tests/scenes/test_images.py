@@ -181,7 +181,7 @@ def test_black_masks_and_alpha_channels_mean_the_same_as_white_masks(tmp_path):
 def test_mask_without_the_alpha_channel_that_it_should_have_is_named(tmp_path):
     Image.new("RGB", (6, 4)).save(tmp_path / "a.png")
     view = View("a", camera_of(4, 6), tmp_path / "a.png", tmp_path / "a.png", mask_meaning="alpha")
-    with pytest.raises(SceneError, match=r"a\.png has no alpha channel"):
+    with pytest.raises(SceneError, match=r"a\.png, the mask of a, has no alpha channel"):
         load_mask(view, 4, 6)
 
 
