@@ -102,8 +102,9 @@ def centred_focal(camera: Camera, name: str) -> float:
     if abs(intrinsics[0, 0] - intrinsics[1, 1]) > 1e-6 * intrinsics[0, 0] or off_middle > 1e-6 * camera.width:
         raise SceneError(
             f"The camera of {name} has focal lengths {intrinsics[0, 0]:.6g} and {intrinsics[1, 1]:.6g} and looks "
-            f"{off_middle:.4g} pixels beside the middle of its image.\nThis format holds one focal length and the middle. "
-            "Resample the photographs first, as dvr convert does, or choose another format."
+            f"{off_middle:.4g} pixels beside the middle of its image.\n"
+            "This format holds one focal length and the middle. Resample the photographs first, as dvr convert does, or "
+            "choose another format."
         )
     return float(intrinsics[0, 0])
 

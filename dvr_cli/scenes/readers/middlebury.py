@@ -21,7 +21,7 @@ from dvr_cli.scenes.cameras import axes_meeting_point, camera_from_projection
 from dvr_cli.scenes.image_files import image_shape
 from dvr_cli.scenes.lenses import rigid_motion
 from dvr_cli.scenes.readers.files import FoundScene, path_inside, selected_indices
-from dvr_cli.scenes.readers.text_files import finite_numbers, missing_note, read_text, whole_number
+from dvr_cli.scenes.readers.text_files import finite_numbers, is_there, missing_note, read_text, whole_number
 from dvr_cli.scenes.sparse_depth import write_sparse_depth
 from dvr_cli.scenes.views import SparseDepth, View
 from dvr_cli.scenes.writing import WritableView
@@ -71,7 +71,7 @@ def read(root: Path, camera_path: Path, view_range: str | None) -> FoundScene:
     lines = _lines(camera_path)
     folders = [folder / name for folder in dict.fromkeys((root, camera_path.parent)) for name in IMAGE_FOLDERS]
     paths = {line.name: _photograph(folders, line) for line in lines}
-    present = [line for line in lines if paths[line.name].is_file()]
+    present = [line for line in lines if is_there(paths[line.name])]
     if not present:
         raise SceneError(
             f"{root} has {camera_path.name} but none of the {len(lines)} photographs that it lists, such as "
@@ -177,7 +177,7 @@ def _line(row: str, where: str) -> Line:
 def _photograph(folders: list[Path], line: Line) -> Path:
     """Where the photograph is, or where it was expected."""
     paths = [path_inside(folder, line.name, line.where) for folder in folders]
-    return next((path for path in paths if path.is_file()), paths[0])
+    return next((path for path in paths if is_there(path)), paths[0])
 
 
 def _box(folder: Path, views: list[View]) -> tuple[Float[np.ndarray, "4 4"] | None, str]:

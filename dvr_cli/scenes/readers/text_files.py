@@ -53,6 +53,14 @@ def whole_number(word: str, most: int, what: str, where: str) -> int:
     )
 
 
+def is_there(path: Path) -> bool:
+    """True for a file; a name that no file can have (too long, for one) is no error."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def missing_note(missing: Sequence[str], listed: int, camera_file: Path) -> tuple[str, ...]:
     """One sentence on photographs that are listed but not there, or nothing."""
     if not missing:
