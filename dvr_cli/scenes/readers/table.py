@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from dvr_cli.scenes.readers import colmap, idr, middlebury
+from dvr_cli.scenes.readers import colmap, idr, middlebury, transforms
 from dvr_cli.scenes.readers.files import FoundScene
 from dvr_cli.scenes.views import SparseDepth
 from dvr_cli.scenes.writing import WritableView
@@ -57,6 +57,15 @@ READERS = (
         colmap.accepts,
         colmap.read,
         colmap.write,
+    ),
+    Reader(
+        "transforms",
+        "nerfstudio and instant-ngp",
+        "transforms.json with its photographs",
+        transforms.find,
+        transforms.accepts,
+        transforms.read,
+        transforms.write,
     ),
     Reader(
         "middlebury",
