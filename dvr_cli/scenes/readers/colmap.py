@@ -1,4 +1,4 @@
-"""A COLMAP model (binary or text, any version) beside its folder of photographs, read through pycolmap.
+"""A COLMAP model (binary or text, with or without rigs) beside its folder of photographs.
 
 Every camera model that can be undistorted to a pinhole image is accepted: `View.camera` is then the pinhole camera and
 `View.distorted` what the pixels were taken with. COLMAP's pixel convention is ours: (0, 0) is the corner of the image.
@@ -12,8 +12,10 @@ import numpy as np
 from jaxtyping import Float
 
 from dvr_cli.errors import DepthError, SceneError
-from dvr_cli.scenes.lenses import posed_view
-from dvr_cli.scenes.readers.colmap_files import check_binary_model
+from dvr_cli.scenes.lenses import lens, posed_view
+from dvr_cli.scenes.readers.colmap_files import read_binary_model
+from dvr_cli.scenes.readers.colmap_model import ModelFiles, PosedImage, posed_images
+from dvr_cli.scenes.readers.colmap_text import read_text_model
 from dvr_cli.scenes.readers.files import FoundScene, path_inside, selected_indices
 from dvr_cli.scenes.sparse_depth import checked_sparse_depth
 from dvr_cli.scenes.views import Camera, SparseDepth, View
@@ -36,7 +38,8 @@ def accepts(path: Path) -> bool:
 def read(root: Path, folder: Path, view_range: str | None) -> FoundScene:
     """Views sorted by name, pinhole cameras, and the points of the model in `folder`; SceneError for unusable input."""
     model = read_model(folder)
-    images = _posed_images(model, folder)
+    images, without_pose = posed_images(model, folder)
+    _require_own_names(images, folder)
     image_folder = next((root / name for name in IMAGE_FOLDERS if (root / name).is_dir()), None)
     if image_folder is None:
         raise SceneError(
@@ -45,26 +48,26 @@ def read(root: Path, folder: Path, view_range: str | None) -> FoundScene:
         )
     chosen = [images[index] for index in selected_indices(view_range, len(images))]
     views = tuple(_view(model, image, image_folder, folder) for image in chosen)
-    sparse = _points(model, {view.name: index for index, view in enumerate(views)}, folder)
-    return FoundScene(views, sparse_depth=sparse, all_names=tuple(image.name for image in images))
+    sparse = _points(model, {image.image_id: index for index, image in enumerate(chosen)}, len(views), folder)
+    names = tuple(image.name for image in images)
+    return FoundScene(views, sparse_depth=sparse, all_names=names, notes=_notes(without_pose))
 
 
-def read_model(folder: Path) -> Any:
-    """The `pycolmap.Reconstruction` in a folder; SceneError if it is missing or damaged."""
-    import pycolmap
+def _notes(without_pose: list[str]) -> tuple[str, ...]:
+    if not without_pose:
+        return ()
+    listed = ", ".join(without_pose[:5]) + (", ..." if len(without_pose) > 5 else "")
+    return (f"{len(without_pose)} images of the model have no pose and are left out: {listed}",)
 
+
+def read_model(folder: Path) -> ModelFiles:
+    """The model in a folder, as its files have it; SceneError if it is missing or damaged."""
     if not is_model(folder):
         raise SceneError(
             f"{folder} holds no COLMAP model.\nExpected cameras, images and points3D, all .bin or all .txt; pass "
             "--colmap."
         )
-    if (folder / "cameras.bin").is_file():
-        check_binary_model(folder)
-    try:
-        return pycolmap.Reconstruction(str(folder))
-    except Exception as cause:
-        # The library raises its own failed checks as many different types.
-        raise SceneError(f"{folder} cannot be read as a COLMAP model: {cause}.\nExport the model again.") from cause
+    return read_binary_model(folder) if (folder / "cameras.bin").is_file() else read_text_model(folder)
 
 
 def read_points(folder: Path, view_names: tuple[str, ...]) -> SparseDepth:
@@ -73,7 +76,9 @@ def read_points(folder: Path, view_names: tuple[str, ...]) -> SparseDepth:
         model = read_model(folder)
     except SceneError as cause:
         raise DepthError(str(cause)) from cause
-    sparse = _points(model, {name: index for index, name in enumerate(view_names)}, folder)
+    view_index = {name: index for index, name in enumerate(view_names)}
+    index_of_image = {image.image_id: view_index[image.name] for image in model.images if image.name in view_index}
+    sparse = _points(model, index_of_image, len(view_names), folder)
     if sparse is None:
         raise DepthError(f"{folder} holds no points.\nTriangulate points first, or leave --depth out.")
     return sparse
@@ -84,52 +89,42 @@ def is_model(folder: Path) -> bool:
     return any((folder / f"cameras.{kind}").is_file() for kind in ("bin", "txt"))
 
 
-def _posed_images(model: Any, folder: Path) -> list[Any]:
-    """Images with a pose, sorted by name; SceneError if there is none or two have one name."""
-    images = sorted((image for image in model.images.values() if image.has_pose), key=lambda image: image.name)
+def _require_own_names(images: list[PosedImage], folder: Path) -> None:
+    """SceneError if no image has a pose, or two have one name."""
     names = {image.name for image in images}
     if not images or len(names) < len(images):
         raise SceneError(
             f"{folder} has {len(images)} images with a pose under {len(names)} names: expected at least one, each with "
             "its own name.\nExport the model again after registering the images."
         )
-    return images
 
 
-def _view(model: Any, image: Any, image_folder: Path, model_folder: Path) -> View:
+def _view(model: ModelFiles, image: PosedImage, image_folder: Path, model_folder: Path) -> View:
     """One view with its pinhole camera, for the size that the photograph really has."""
     path = path_inside(image_folder, image.name, f"{model_folder}")
     camera = model.cameras[image.camera_id]
-    where = f"{model_folder}: camera {image.camera_id} ({camera.model_name}) of {image.name}"
-    return posed_view(image.name, path, camera, image.cam_from_world().matrix(), where)
+    where = f"{model_folder}: camera {image.camera_id} ({camera.model}) of {image.name}"
+    taken_with = lens(camera.model, camera.width, camera.height, camera.parameters, where)
+    return posed_view(image.name, path, taken_with, image.camera_from_world, where)
 
 
-def _points(model: Any, view_index: dict[str, int], folder: Path) -> SparseDepth | None:
+def _points(model: ModelFiles, index_of_image: dict[int, int], view_count: int, folder: Path) -> SparseDepth | None:
     """The model's points in a fixed order with errors, colours and visibility for the chosen views."""
-    if not model.points3D:
+    points = model.points
+    if not len(points.ids):
         return None
-    index_of_image = {
-        image_id: view_index[image.name] for image_id, image in model.images.items() if image.name in view_index
-    }
-    points = [model.points3D[point_id] for point_id in sorted(model.points3D)]
-    pairs = sorted(
-        {
-            (index_of_image[element.image_id], index)
-            for index, point in enumerate(points)
-            for element in point.track.elements
-            if element.image_id in index_of_image
-        }
-    )
-    error = np.array([point.error for point in points])
+    images, inverse = np.unique(points.track_images, return_inverse=True)
+    views = np.array([index_of_image.get(int(image), -1) for image in images], dtype=np.int64)[inverse]
+    seen = np.stack([views, np.repeat(np.arange(len(points.ids)), points.track_lengths)], axis=1)
     arrays = {
-        "points": np.stack([point.xyz for point in points]),
-        "visibility": np.array(pairs, dtype=np.int64).reshape(-1, 2),
-        "colors": np.stack([point.color for point in points]),
+        "points": points.positions,
+        "visibility": np.unique(seen[views >= 0], axis=0).reshape(-1, 2),
+        "colors": points.colors,
     }
     # COLMAP writes -1 where it has not computed errors.
-    if (error >= 0).all():
-        arrays["error"] = error
-    return checked_sparse_depth(arrays, str(folder), len(view_index))
+    if (points.error >= 0).all():
+        arrays["error"] = points.error
+    return checked_sparse_depth(arrays, str(folder), view_count)
 
 
 def write(
