@@ -21,7 +21,7 @@ from dvr_cli.errors import RunError
 from dvr_cli.files import disk_errors, write_text
 from dvr_cli.fitting.checkpoints import Checkpoints
 from dvr_cli.fitting.events import Message
-from dvr_cli.fitting.scene_description import changed_inputs
+from dvr_cli.fitting.scene_description import changed_inputs, located
 
 RESUME_MAY_CHANGE = ("device", "threads", "time_limit")
 """Settings that may differ when a run is resumed: they say where and how long, not what."""
@@ -124,6 +124,12 @@ class RunFolder:
     def scene_description(self) -> dict[str, Any]:
         """What `describe_scene` said when the run began."""
         return _read_object(self._scene_file)
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How to read the scene again (`scene_description.read_described_scene`)."""
+        options = self.scene_description.get("options", {})
+        return located(options if isinstance(options, dict) else {}, self.path)
 
     @property
     def summary(self) -> dict[str, Any] | None:

@@ -115,7 +115,7 @@ def test_mesh_with_a_scene(evaluate):
     result = evaluate("exact.ply", "--scene", "scene", "--masks", "--every", 4)
     assert result["reference"] is None
     assert measures_of(result, "silhouettes", "fitted")["iou"] > 0.97
-    without = evaluate("exact.ply", "--scene", "scene", "--every", 6)
+    without = evaluate("exact.ply", "--scene", "scene", "--no-masks", "--every", 6)
     assert "silhouettes" not in {evaluation["protocol"] for evaluation in without["evaluations"]}
     assert any("without masks" in note for note in without["notes"])
 
