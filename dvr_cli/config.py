@@ -56,6 +56,33 @@ class Start(Part):
     """Voxels between a depth and the space that it votes free."""
 
 
+class Surroundings(Part):
+    """Scenes without masks: depth of all that the photographs show, and the first field from it."""
+
+    image_size: int = Field(default=240, ge=16)
+    """As for a level; of the coarse depth maps."""
+    reach: float = Field(default=8.0, gt=1)
+    """Radii of the region of interest up to which depth is looked for."""
+    sources: int = Field(default=4, ge=2)
+    """Views with which each view is compared."""
+    noise: float = Field(default=0.01, ge=0)
+    largest_cost: float = Field(default=0.8, gt=0)
+    """1 - NCC beyond which a depth does not count, whoever confirms it."""
+    depth_tolerance: float = Field(default=0.01, gt=0)
+    """Relative difference of depths that confirm each other."""
+    normal_tolerance: float = Field(default=60.0, gt=0, le=90)
+    """Degrees."""
+    confirmations: int = Field(default=2, ge=1)
+    margin: float = Field(default=1.5, gt=0)
+    """Voxels of the first field between a depth and the space that it votes free."""
+    certainty: float = Field(default=0.5, gt=0)
+    """What a vote counts, in faces of a voxel ..."""
+    most_votes: float = Field(default=4.0, gt=0)
+    """... and how many votes count."""
+    depth: float = Field(default=0.3, ge=0)
+    """Weight of these depths in the losses of the first level."""
+
+
 class Losses(Part):
     """Weights of the losses; each is in units of its own residual per voxel or grey value (docs/method.md)."""
 
@@ -130,6 +157,7 @@ class Settings(Part):
     """Longest side in pixels at which photographs are used; None for full size."""
     levels: tuple[Level, ...]
     start: Start = Start()
+    surroundings: Surroundings = Surroundings()
     losses: Losses = Losses()
     photometric: Photometric = Photometric()
     optimiser: Optimiser = Optimiser()

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dvr_cli.config import Start
 from dvr_cli.kernels import hull as hull_kernels
-from dvr_cli.kernels.views import ViewArrays
+from dvr_cli.kernels.views import OBJECT, ViewArrays
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,16 @@ def neighbour_views(stack: ViewArrays, count: int) -> Int[Tensor, "v m"]:
     return torch.nn.functional.pad(nearest, (0, count - nearest.shape[1]), value=-1).contiguous()
 
 
-def mask_pixels(stack: ViewArrays, step: int = 1) -> tuple[Int[Tensor, "p"], Int[Tensor, "p 2"]]:
-    """(view, (x, y)) of every `step`-th object pixel in both directions, from half a step on."""
+def mask_pixels(
+    stack: ViewArrays, step: int = 1, only_known: bool = False
+) -> tuple[Int[Tensor, "p"], Int[Tensor, "p 2"]]:
+    """(view, (x, y)) of every `step`-th pixel that may be object in both directions, from half a step on.
+
+    `only_known`: without the pixels of which masks say nothing.
+    """
     views, pixels = [], []
     masks = stack.masks.cpu()
+    masks = masks == OBJECT if only_known else masks
     for v in range(stack.count):
         start, height, width = int(stack.starts[v]), int(stack.heights[v]), int(stack.widths[v])
         mask = masks[start : start + height * width].reshape(height, width)
@@ -93,7 +99,7 @@ def carve(stack: ViewArrays, hull: Float[Tensor, "n n n"], depth: DepthMaps, sta
     inside = (hull < 0).cpu().numpy()
     carved = inside & ~((free >= start.free_votes) & (against > 0)).cpu().numpy()
     kept = _keep_large(ndimage.binary_opening(carved, iterations=1) | (carved & ~_free_border(inside, carved)))
-    views, pixels = mask_pixels(stack, 2)
+    views, pixels = mask_pixels(stack, 2, only_known=True)
     origins, directions = stack.rays(views, pixels)
     for _ in range(8):
         kept_tensor = torch.as_tensor(kept).to(device=hull.device, dtype=torch.uint8)

@@ -1,6 +1,7 @@
 """Which pixels a step looks at: random ones on the object and in a rim around it."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -8,7 +9,8 @@ from jaxtyping import Bool, Int
 from scipy import ndimage
 from torch import Tensor
 
-from dvr_cli.kernels.views import ViewArrays
+from dvr_cli.kernels.views import UNKNOWN, ViewArrays
+from dvr_cli.rendering.surface import cube_interval
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,11 @@ class PixelPool:
     at_edge: Bool[Tensor, "p"]
     """Whether one of the four neighbours is on the other side of the mask's edge."""
 
+    @cached_property
+    def has_edges(self) -> bool:
+        """Whether masks have edges at all; without, nothing can be learnt of how exact they are."""
+        return bool(self.at_edge.any())
+
     def draw(
         self, count: int, generator: torch.Generator
     ) -> tuple[Int[Tensor, "r"], Int[Tensor, "r 2"], Bool[Tensor, "r"]]:
@@ -29,19 +36,38 @@ class PixelPool:
 
 
 def pixel_pool(stack: ViewArrays, rim: int) -> PixelPool:
-    """Pixels of the masks and of a rim of `rim` pixels around them."""
+    """Pixels of the masks and of a rim of `rim` pixels around them.
+
+    Unknown pixels count as those of a mask as far as their rays meet the cube.
+    """
     views, pixels, at_edge = [], [], []
     masks = stack.masks.cpu().numpy()
     for v in range(stack.count):
         start, height, width = int(stack.starts[v]), int(stack.heights[v]), int(stack.widths[v])
-        mask = masks[start : start + height * width].reshape(height, width) > 0
+        values = masks[start : start + height * width].reshape(height, width)
+        mask, unknown = values > 0, values == UNKNOWN
         near = ndimage.uniform_filter(mask.astype(np.float32), 2 * rim + 1, mode="constant") > 1e-6
+        if unknown.any():
+            near[unknown] = _meets_cube(stack, v, unknown)
         y, x = np.nonzero(near)
         views.append(np.full(len(x), v, np.int32))
         pixels.append(np.stack([x, y], axis=1).astype(np.int32))
-        at_edge.append(_edge(mask)[y, x])
+        at_edge.append((_edge(mask) & ~_next_to(unknown))[y, x])
     parts = (torch.as_tensor(np.concatenate(part)).to(stack.gray.device) for part in (views, pixels, at_edge))
     return PixelPool(*parts)
+
+
+def _meets_cube(stack: ViewArrays, view: int, chosen: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "c"]:
+    """Whether the rays of the chosen pixels of a view pass through the cube."""
+    pixels = torch.as_tensor(np.argwhere(chosen)[:, ::-1].astype(np.int32)).to(stack.gray.device)
+    views = torch.full((len(pixels),), view, dtype=torch.int32, device=pixels.device)
+    near, far = cube_interval(*stack.rays(views, pixels))
+    return (near < far).cpu().numpy()
+
+
+def _next_to(unknown: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
+    """Unknown pixels and their four neighbours: an edge there is none of a mask."""
+    return ndimage.binary_dilation(unknown) if unknown.any() else unknown
 
 
 def _edge(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:

@@ -25,6 +25,8 @@ from dvr_cli.fitting.levels import Watch, run_level
 from dvr_cli.fitting.memory import peak_memory_gb
 from dvr_cli.fitting.preview import write_preview
 from dvr_cli.fitting.run_folder import RunFolder
+from dvr_cli.fitting.surroundings import SeenDepth, see_all_around, too_few_masks, with_labels
+from dvr_cli.fitting.unmasked_start import unmasked_cube, unmasked_field
 from dvr_cli.fitting.working_cube import in_cube, working_cube
 from dvr_cli.kernels import launch
 from dvr_cli.kernels.views import ViewArrays, divisor_for, stack_views
@@ -114,10 +116,12 @@ def _fit(
     device = resolve_device(settings.device)
     views = _load(scene, settings, watch)
     wait_for_kernels()
+    seen = _seen(scene, views, settings, watch, device) if too_few_masks(views) else None
     if course is None:
-        course = _start(scene, views, settings, watch, device)
+        course = _start(scene, views, settings, watch, device, seen)
         watch.save(course)
-    inputs = _level_inputs(views, _sparse(scene, views, course.cube_from_world, device), course, settings, device)
+    sparse = _sparse(scene, views, course.cube_from_world, device)
+    inputs = _level_inputs(scene, views, sparse, course, settings, device, seen)
     del views
     while course.level < len(settings.levels):
         stack, depth = inputs.pop(course.level)
@@ -144,17 +148,40 @@ def _load(scene: Scene, settings: Settings, watch: Watch) -> list[LoadedView]:
     return views
 
 
-def _start(scene: Scene, views: list[LoadedView], settings: Settings, watch: Watch, device: torch.device) -> Course:
+def _seen(scene: Scene, views: list[LoadedView], settings: Settings, watch: Watch, device: torch.device) -> SeenDepth:
+    """Coarse depth of a scene without masks; the same views and settings give the same, also on resumption."""
+
+    def report(done: int, count: int) -> None:
+        if watch.should_stop():
+            raise _StoppedError
+
+    watch.report(Message(f"No masks: comparing {len(views)} photographs to find what is object and what background"))
+    return see_all_around(views, scene.unit_from_world, settings.surroundings, device, settings.seed, report)
+
+
+def _start(
+    scene: Scene,
+    views: list[LoadedView],
+    settings: Settings,
+    watch: Watch,
+    device: torch.device,
+    seen: SeenDepth | None,
+) -> Course:
     """The course before the first step."""
-    divisor = divisor_for(views, settings.start.image_size)
+    divisor = seen.divisor if seen is not None else divisor_for(views, settings.start.image_size)
     stack = stack_views(views, scene.unit_from_world, divisor, device)
-    cube = working_cube(stack, scene.unit_from_world)
+    if seen is None:
+        cube = working_cube(stack, scene.unit_from_world)
+    else:
+        cube = unmasked_cube(stack, seen, scene.unit_from_world, settings)
     stack = in_cube(stack, cube)
     sparse = _sparse(scene, views, cube.cube_from_world, device)
     if sparse is not None and scene.sparse_depth is not None:
         watch.report(Message(_say_used(len(sparse.points), len(scene.sparse_depth.points))))
     dense = dense_targets(views, stack, divisor, cube.cube_from_world)
-    return Course(cube.cube_from_world, first_field(stack, cube, settings.start, sparse, dense))
+    if seen is None:
+        return Course(cube.cube_from_world, first_field(stack, cube, settings.start, sparse, dense))
+    return Course(cube.cube_from_world, unmasked_field(stack, seen, cube, settings, sparse, dense))
 
 
 def _sparse(
@@ -170,7 +197,13 @@ def _say_used(used: int, found: int) -> str:
 
 
 def _level_inputs(
-    views: list[LoadedView], sparse: SparseTargets | None, course: Course, settings: Settings, device: torch.device
+    scene: Scene,
+    views: list[LoadedView],
+    sparse: SparseTargets | None,
+    course: Course,
+    settings: Settings,
+    device: torch.device,
+    seen: SeenDepth | None,
 ) -> dict[int, tuple[ViewArrays, DepthTargets]]:
     """For each level still to come the photographs and the depth at its scale; levels of one scale share them."""
     by_divisor: dict[int, tuple[ViewArrays, DepthTargets]] = {}
@@ -180,6 +213,8 @@ def _level_inputs(
         if divisor not in by_divisor:
             stack = stack_views(views, course.cube_from_world, divisor, device)
             dense = dense_targets(views, stack, divisor, course.cube_from_world)
+            if seen is not None:
+                stack = with_labels(stack, seen, views, scene.unit_from_world)
             by_divisor[divisor] = stack, DepthTargets(sparse, dense)
         inputs[index] = by_divisor[divisor]
     return inputs

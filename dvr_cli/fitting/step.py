@@ -7,7 +7,7 @@ then knows how much each voxel's data is worth, and where it is worth nothing sm
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from dvr_cli.config import Level, Losses, Settings
@@ -16,7 +16,7 @@ from dvr_cli.fields.protocol import RayHits
 from dvr_cli.fitting.pixels import PixelPool
 from dvr_cli.kernels import band as band_kernels
 from dvr_cli.kernels import launch
-from dvr_cli.kernels.views import ViewArrays
+from dvr_cli.kernels.views import BACKGROUND, OBJECT, UNKNOWN, ViewArrays
 from dvr_cli.rendering.photometric import Guesses, photometric_loss, surface_bends
 from dvr_cli.rendering.surface import Surface, first_hit, surface_at
 
@@ -93,7 +93,12 @@ def accumulate(
     for name in found[0]:
         totals, numbers = zip(*(of_part[name] for of_part in found), strict=True)
         means[name] = torch.stack(totals).sum() / torch.stack(numbers).sum().clamp(min=1)
-    state.edge_hits = EDGE_MEMORY * state.edge_hits + (1 - EDGE_MEMORY) * means.pop("edge_hits")
+    edge_hits = means.pop("edge_hits")
+    if not pool.has_edges:
+        # Without the edges of masks there are no silhouettes to speak of.
+        means.pop("iou")
+    else:
+        state.edge_hits = EDGE_MEMORY * state.edge_hits + (1 - EDGE_MEMORY) * edge_hits
     return means
 
 
@@ -112,16 +117,17 @@ def _accumulate_part(
     ray_views, ray_pixels, at_edge = drawn
     origins, directions = stack.rays(ray_views, ray_pixels)
     index = stack.pixel_index(ray_views, ray_pixels)
-    is_object = stack.masks[index] > 0
+    mask = stack.masks[index]
+    is_object, is_known = mask == OBJECT, mask != UNKNOWN
     hits = first_hit(field, origins, directions)
-    outside = at_edge & ~is_object
+    outside = at_edge & (mask == BACKGROUND)
     sums: Sums = {
-        "silhouette": _share(hits.hit ^ is_object, torch.ones_like(is_object)),
-        "iou": _share(hits.hit & is_object, hits.hit | is_object),
+        "silhouette": _share((hits.hit ^ is_object) & is_known, is_known),
+        "iou": _share(hits.hit & is_object, (hits.hit | is_object) & is_known),
         "edge_hits": _share(outside & hits.hit, outside),
     }
 
-    on_surface = (hits.hit & is_object).nonzero().squeeze(1)
+    on_surface = (hits.hit & (mask != BACKGROUND)).nonzero().squeeze(1)
     o, d = origins[on_surface], directions[on_surface]
     surface = surface_at(field, o, d, hits.t[on_surface])
     # The colours follow the photographs whatever the weight; the geometry sees the colour error through t alone.
@@ -154,7 +160,7 @@ def _accumulate_part(
 
     # Masks that agree to the pixel are the most certain thing there is; the power leaves the others as they were.
     trust = torch.where(at_edge, edge_trust, 1) * (1 + weights.exact_masks * edge_trust**4)
-    silhouette_loss = _silhouettes(field, origins, directions, hits, is_object, trust, weights)
+    silhouette_loss = _silhouettes(field, origins, directions, hits, mask, trust, weights)
     total = weights.photometric * ncc_loss.sum() + rgb_loss + silhouette_loss
     total.backward()
     return sums
@@ -190,18 +196,18 @@ def _silhouettes(
     origins: Float[Tensor, "r 3"],
     directions: Float[Tensor, "r 3"],
     hits: RayHits,
-    is_object: Bool[Tensor, "r"],
+    mask: UInt8[Tensor, "r"],
     trust: Float[Tensor, "r"],
     weights: Losses,
 ) -> Tensor:
-    """Free space: a ray past the object must not hit. Occupancy: a ray through it must.
+    """Free space: a ray past the object must not hit. Occupancy: a ray through it must. The unknown may do either.
 
     The squared distance in voxels from where the surface would be `margin` voxels on the right side of the ray's first
     hit or, of a ray that misses, of its nearest approach.
     """
     voxel, margin = field.voxel, weights.margin * field.voxel
-    wrong_hit = ~is_object & hits.hit
-    wrong_miss = is_object & ~hits.hit & hits.nearest_value.isfinite()
+    wrong_hit = (mask == BACKGROUND) & hits.hit
+    wrong_miss = (mask == OBJECT) & ~hits.hit & hits.nearest_value.isfinite()
     t = torch.where(hits.hit, hits.t, hits.nearest_t)
     loss = torch.zeros((), device=origins.device)
     for rays, sign, weight in ((wrong_hit, -1.0, weights.free_space), (wrong_miss, 1.0, weights.occupancy)):

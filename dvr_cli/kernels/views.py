@@ -13,6 +13,10 @@ from torch import Tensor
 
 from dvr_cli.scenes.views import Camera, LoadedView
 
+BACKGROUND, OBJECT, UNKNOWN = 0, 1, 2
+"""What a pixel's mask says. A ray through an unknown pixel may hit or not: silhouettes have no say about it, but what
+it hits is compared with other photographs."""
+
 
 @dataclass(frozen=True)
 class ViewArrays:
@@ -21,7 +25,7 @@ class ViewArrays:
     gray: Float[Tensor, "pixels"]
     rgb: Float[Tensor, "pixels 3"]
     masks: UInt8[Tensor, "pixels"]
-    """1 = object; all 1 for a view without a mask."""
+    """BACKGROUND, OBJECT or UNKNOWN; all UNKNOWN for a view without a mask."""
     starts: Int[Tensor, "v"]
     heights: Int[Tensor, "v"]
     widths: Int[Tensor, "v"]
@@ -84,7 +88,9 @@ def stack_views(
     """
     images = [shrink(view.image, divisor) for view in views]
     masks = [
-        shrink(view.mask.astype(np.float32), divisor) > 0.5 if view.mask is not None else np.ones(image.shape[:2], bool)
+        np.full(image.shape[:2], UNKNOWN, np.uint8)
+        if view.mask is None
+        else (shrink(view.mask.astype(np.float32), divisor) > 0.5).astype(np.uint8)
         for view, image in zip(views, images, strict=True)
     ]
     cameras = [shrink_camera(view.camera, divisor) for view in views]
