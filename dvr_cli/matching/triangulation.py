@@ -52,18 +52,19 @@ def triangulate(
     threads: int | None = None,
     seed: int = 0,
     report: Callable[[int, int], None] | None = None,
+    fast: bool = False,
 ) -> Triangulation:
     """Points seen by two or more views, from SIFT features, with the cameras as they are.
 
     Photographs, masks and COLMAP's database are written to `work_folder`, which is made. Where a view has a mask only
     features inside it count. Each view is asked for once and not kept, so that a sequence may load them as they are
-    wanted. `report(done, total)` is called between the steps, in hundredths; what it raises ends the work. The same
-    seed gives the same points with any number of threads (None: all cores). Raises DepthError, with advice, when there
-    are fewer than two views or too few points.
+    wanted. `fast` looks for fewer features in large pictures. `report(done, total)` is called between the steps, in
+    hundredths; what it raises ends the work. The same seed gives the same points with any number of threads (None: all
+    cores). Raises DepthError, with advice, when there are fewer than two views or too few points.
     """
     import pycolmap
 
-    matched = match_views(views, work_folder, threads, seed, report)
+    matched = match_views(views, work_folder, threads, seed, report, fast)
     options = pycolmap.IncrementalPipelineOptions(random_seed=seed, num_threads=1, ba_use_gpu=False)
     output = work_folder / "sparse"
     output.mkdir(exist_ok=True)
@@ -105,10 +106,12 @@ def triangulated_points(
 ) -> SparseDepth:
     """The points of `triangulate` that deserve `trust` (None: the usual one): visibility, errors and colours with them.
 
-    Without masks points of the background are among them; who wants the object alone cuts them by the region of
-    interest. Raises DepthError as `triangulate` does, and when fewer than 20 points deserve trust.
+    Large photographs are searched for coarser features only, in a fifth of the time; cut them to their masks before
+    (`cropping.cropped_to_mask`). Without masks points of the background are among them; who wants the object alone cuts
+    them by the region of interest. Raises DepthError as `triangulate` does, and when fewer than 20 points deserve
+    trust.
     """
-    found = triangulate(views, work_folder, threads, seed, report)
+    found = triangulate(views, work_folder, threads, seed, report, fast=True)
     kept = trustworthy(found.sparse, found.cameras, trust or Trust())
     if kept.sum() < FEWEST_POINTS:
         raise DepthError(

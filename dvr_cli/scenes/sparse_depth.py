@@ -19,17 +19,24 @@ MAX_POINTS = 50_000_000
 def read_sparse_depth(path: Path, view_names: tuple[str, ...], all_names: tuple[str, ...] | None = None) -> SparseDepth:
     """Points from a file or a COLMAP model folder; DepthError if they cannot be used.
 
-    `view_names` are the scene's views: a COLMAP model refers to them by name, `sparse.npz` by their position in
-    `all_names`, the images that the folder holds (None: the same).
+    `view_names` are the scene's views: a COLMAP model refers to them by name, `sparse.npz` by their position in its own
+    `view_names` if it has them, else in `all_names`, the images that the folder holds (None: the same).
     """
     if path.is_dir():
         from dvr_cli.scenes.readers.colmap import read_points
 
         return read_points(path, view_names)
     if path.suffix.lower() == ".npz":
-        sparse = checked_sparse_depth(read_npz(path, DepthError), str(path), len(all_names or view_names))
-        position = {name: index for index, name in enumerate(all_names or view_names)}
-        return with_views(sparse, tuple(position[name] for name in view_names))
+        arrays = read_npz(path, DepthError)
+        counted = _counted_names(arrays, str(path)) or all_names or view_names
+        sparse = checked_sparse_depth(arrays, str(path), len(counted))
+        if not set(counted) & set(view_names):
+            raise DepthError(
+                f"{path}: 'view_names' are {', '.join(counted[:3])} and so on: none of them is a photograph of the "
+                f"scene ({', '.join(view_names[:3])} and so on).\n"
+                "The points belong to another scene, or its photographs were renamed: make them again."
+            )
+        return _with_named_views(sparse, counted, view_names)
     if path.suffix.lower() == ".ply":
         return checked_sparse_depth(_ply_arrays(path), str(path))
     raise DepthError(
@@ -59,13 +66,18 @@ def checked_sparse_depth(arrays: dict[str, np.ndarray], where: str, view_count: 
     return SparseDepth(points, visibility, error, colors)
 
 
-def write_sparse_depth(path: Path, sparse: SparseDepth) -> None:
-    """Write `sparse.npz`; the inverse of `read_sparse_depth`."""
+def write_sparse_depth(path: Path, sparse: SparseDepth, view_names: tuple[str, ...] | None = None) -> None:
+    """Write `sparse.npz`; the inverse of `read_sparse_depth`.
+
+    With `view_names`, the views that the visibility counts, the file fits the scene whatever images are added to it or
+    left out of it.
+    """
     named = {
         "points": sparse.points,
         "visibility": sparse.visibility,
         "error": sparse.error,
         "colors": sparse.colors,
+        "view_names": None if view_names is None else np.array(view_names, dtype=np.str_),
     }
     write_npz(path, {name: array for name, array in named.items() if array is not None})
 
@@ -77,6 +89,30 @@ def with_views(sparse: SparseDepth, original_indices: tuple[int, ...]) -> Sparse
     highest = max(*original_indices, int(sparse.visibility[:, 0].max(initial=0)))
     new_index = np.full(highest + 1, -1, dtype=np.int64)
     new_index[list(original_indices)] = np.arange(len(original_indices))
+    pairs = np.stack([new_index[sparse.visibility[:, 0]], sparse.visibility[:, 1]], axis=1)
+    return SparseDepth(sparse.points, pairs[pairs[:, 0] >= 0], sparse.error, sparse.colors)
+
+
+def _counted_names(arrays: dict[str, np.ndarray], where: str) -> tuple[str, ...]:
+    """The names that the visibility of a `sparse.npz` counts; none if it does not say."""
+    names = arrays.get("view_names")
+    if names is None:
+        return ()
+    if names.ndim != 1 or names.dtype.kind != "U" or len(set(names.tolist())) != len(names):
+        raise DepthError(
+            f"{where}: array 'view_names' has shape {names.shape} and type {names.dtype}: expected the file name of "
+            "each photograph that 'visibility' counts, none of them twice.\n"
+            "Write them as an array of texts, or leave them out and count the sorted list of all images."
+        )
+    return tuple(names.tolist())
+
+
+def _with_named_views(sparse: SparseDepth, counted: tuple[str, ...], view_names: tuple[str, ...]) -> SparseDepth:
+    """The points with their visibility counted within `view_names` instead of `counted`; pairs of other views go."""
+    if sparse.visibility is None:
+        return sparse
+    index_of = {name: index for index, name in enumerate(view_names)}
+    new_index = np.array([index_of.get(name, -1) for name in counted], dtype=np.int64)
     pairs = np.stack([new_index[sparse.visibility[:, 0]], sparse.visibility[:, 1]], axis=1)
     return SparseDepth(sparse.points, pairs[pairs[:, 0] >= 0], sparse.error, sparse.colors)
 
