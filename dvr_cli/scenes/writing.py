@@ -103,7 +103,7 @@ def centred_focal(camera: Camera, name: str) -> float:
         raise SceneError(
             f"The camera of {name} has focal lengths {intrinsics[0, 0]:.6g} and {intrinsics[1, 1]:.6g} and looks "
             f"{off_middle:.4g} pixels beside the middle of its image.\n"
-            "This format holds one focal length and the middle. Resample the photographs first, as dvr convert does, or "
+            "This format holds one focal length and the middle. Resample photographs first, as dvr convert does, or "
             "choose another format."
         )
     return float(intrinsics[0, 0])

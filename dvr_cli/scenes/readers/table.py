@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from dvr_cli.scenes.readers import colmap, idr, middlebury, transforms
+from dvr_cli.scenes.readers import bundler, colmap, dvr, idr, llff, middlebury, transforms
 from dvr_cli.scenes.readers.files import FoundScene
 from dvr_cli.scenes.views import SparseDepth
 from dvr_cli.scenes.writing import WritableView
@@ -40,6 +40,16 @@ class Reader:
 
 
 READERS = (
+    # Before idr, which has the same file name and would not notice that the intrinsics are elsewhere.
+    Reader(
+        "dvr",
+        "The original implementation of Differentiable Volumetric Rendering",
+        "cameras.npz with camera_mat_i for pixels in [-1, 1], image/, depth/*.exr, pcl.npz",
+        dvr.find,
+        dvr.accepts,
+        dvr.read,
+        dvr.write,
+    ),
     Reader(
         "idr",
         "DTU scenes as IDR and NeuS have them",
@@ -75,6 +85,27 @@ READERS = (
         middlebury.accepts,
         middlebury.read,
         middlebury.write,
+    ),
+    # After colmap and transforms: folders of this layout often hold one of those too, which know lenses and names.
+    Reader(
+        "llff",
+        "LLFF and NeRF's real scenes",
+        "poses_bounds.npy with images/",
+        llff.find,
+        llff.accepts,
+        llff.read,
+        llff.write,
+        "centred",
+    ),
+    Reader(
+        "bundler",
+        "Bundler, and programs that export to it",
+        "bundle.out and list.txt with the photographs",
+        bundler.find,
+        bundler.accepts,
+        bundler.read,
+        bundler.write,
+        "centred",
     ),
 )
 """In the order of detection."""
