@@ -146,8 +146,8 @@ def _sides(outcome: Outcome) -> list[str]:
         )
     if coverage.highest - coverage.lowest < 10:
         sentences.append(
-            f"All photographs were taken from one height ({coverage.lowest:.0f} to {coverage.highest:.0f} degrees above "
-            "the middle): a second round from above shows the top."
+            f"All photographs were taken from one height ({coverage.lowest:.0f} to {coverage.highest:.0f} degrees "
+            "above the middle): a second round from above shows the top."
         )
     return sentences
 

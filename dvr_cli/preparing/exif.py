@@ -16,7 +16,7 @@ FOCAL_LENGTH, FOCAL_LENGTH_35MM = 0x920A, 0xA405
 PLANE_RESOLUTION, PLANE_UNIT = 0xA20E, 0xA210
 PIXEL_WIDTH, PIXEL_HEIGHT = 0xA002, 0xA003
 MILLIMETRES_PER_UNIT = {2: 25.4, 3: 10.0, 4: 1.0, 5: 0.001}
-"""Of the focal plane's resolution: inch, centimetre, millimetre, micrometre (EXIF 2.3, and TIFF/EP for the last two)."""
+"""Of the focal plane's resolution: inch, centimetre, millimetre, micrometre (EXIF 2.3; the last two TIFF/EP)."""
 DIAGONAL_35MM = math.hypot(36.0, 24.0)
 """Millimetres; the equivalent focal length compares diagonals (CIPA DCG-001)."""
 SHORTEST, LONGEST = 0.2, 20.0

@@ -30,6 +30,8 @@ CONTRAST_THRESHOLD = 0.0067
 LOW_CONTRAST_THRESHOLD = 0.002
 """... and what a photograph is searched with again when that finds fewer than `FEW_FEATURES`."""
 FEW_FEATURES = 3000
+PIXELS_PER_FEATURE = 60
+"""A small photograph cannot have so many: one for so many pixels is enough."""
 BLUR_WINDOW = 11
 """Pixels, of the re-blurring that tells how blurred a photograph is already."""
 VERSION = 1
@@ -101,7 +103,7 @@ def find_features(photograph: Photograph) -> Features:
     pixels = upright_pixels(photograph, LONGEST_SIDE)
     grey = np.ascontiguousarray(np.asarray(Image.fromarray(pixels).convert("L")))
     keypoints, descriptors = _sift(grey, CONTRAST_THRESHOLD)
-    if len(keypoints) < FEW_FEATURES:
+    if len(keypoints) < min(FEW_FEATURES, grey.size // PIXELS_PER_FEATURE):
         keypoints, descriptors = _sift(grey, LOW_CONTRAST_THRESHOLD)
     scale = np.array([photograph.width / grey.shape[1], photograph.height / grey.shape[0]], dtype=np.float32)
     keypoints[:, :2] *= scale

@@ -80,7 +80,7 @@ def choose_frames(measures: FrameMeasures, wanted: int | None) -> Int[np.ndarray
 
 
 def sharpness_of(grey: UInt8[np.ndarray, "h w"]) -> float:
-    """Variance of the Laplacian (Pech-Pacheco et al. 2000), relative to that of the grey values; 0 for an even picture."""
+    """Variance of the Laplacian (Pech-Pacheco et al. 2000) over that of the grey values; 0 for an even picture."""
     values = grey.astype(np.float32)
     centre = values[1:-1, 1:-1]
     laplacian = values[:-2, 1:-1] + values[2:, 1:-1] + values[1:-1, :-2] + values[1:-1, 2:] - 4 * centre

@@ -5,8 +5,7 @@ can be shown meanwhile.
 """
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import TimeoutError as StillRunning
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -43,16 +42,18 @@ def stoppable(call: Callable[[Any], Result], stop: Stop) -> Result:
     with quiet_logs(), ThreadPoolExecutor(1) as pool:
         future = pool.submit(call, token)
         try:
-            while True:
-                try:
-                    result = future.result(timeout=SECONDS_BETWEEN_LOOKS)
-                    break
-                except StillRunning:
-                    if stop():
-                        token.cancel()
+            while not future.done():
+                wait([future], timeout=SECONDS_BETWEEN_LOOKS)
+                if stop():
+                    token.cancel()
         except BaseException:
             token.cancel()
             raise
+        try:
+            result = future.result()
+        except InterruptedError:
+            # How COLMAP's calls end when they are cancelled.
+            raise Stopped from None
     if token.is_cancelled:
         raise Stopped
     return result

@@ -34,7 +34,7 @@ from dvr_cli.preparing.photographs import Listing, Photograph, list_photographs
 from dvr_cli.preparing.poses import AUTO, solve_poses, write_model
 from dvr_cli.preparing.stages import SPACE_ADVICE, Report, Stop, Stopped, WorkFolder, fingerprint
 from dvr_cli.preparing.undistorting import output_names, write_images, write_scene_model
-from dvr_cli.preparing.video_frames import FRAMES_FOLDER, extract_frames
+from dvr_cli.preparing.video_frames import extract_frames
 from dvr_cli.preparing.videos import VIDEO_SUFFIXES, is_video
 
 FEWEST_PHOTOGRAPHS = 2
@@ -81,7 +81,8 @@ def check_places(source: Path, out: Path, overwrite: bool) -> None:
     inner, outer = out.resolve(), source.resolve()
     if inner == outer or inner.is_relative_to(outer):
         raise SceneError(
-            f"{out} lies in {source}: its pictures would be taken for photographs the next time.\nName a folder beside it."
+            f"{out} lies in {source}: its pictures would be taken for photographs the next time.\n"
+            "Name a folder beside it."
         )
     if outer.is_relative_to(inner):
         raise SceneError(f"{source} lies in {out}, which is to be written.\nName another folder for the result.")

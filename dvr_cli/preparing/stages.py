@@ -80,10 +80,12 @@ class WorkFolder:
 
     def finish(self, stage: str, made_from: str, values: dict[str, Any] | None = None) -> dict[str, Any]:
         """Mark a stage as done, with what came out of it."""
-        content = {"fingerprint": made_from, **(values or {})}
+        content = json.dumps({"fingerprint": made_from, **(values or {})}, indent=1, ensure_ascii=False)
         with disk_errors(self.path, SceneError, SPACE_ADVICE):
-            write_text(self.path / f"{stage}.json", json.dumps(content, indent=1, ensure_ascii=False))
-        return content
+            write_text(self.path / f"{stage}.json", content)
+        # As it will be read the next time, tuples as lists, so that both times give the same.
+        found: dict[str, Any] = json.loads(content)
+        return found
 
     def begin(self, *stages: str) -> None:
         """Forget that stages were done, before what they left is touched."""
