@@ -48,6 +48,7 @@ class RunSurface:
 
     def mesh(self, resolution: int | None, components: Components, note: Note, base: FlatBase | None = None) -> "Mesh":
         """The cleaned surface; `note` is told what was left out and why."""
+        from dvr_cli.fitting.surroundings import too_few_masks
         from dvr_cli.surfaces.cleaning import clean
         from dvr_cli.surfaces.extraction import extract, to_world
         from dvr_cli.surfaces.from_field import own_resolution
@@ -56,11 +57,29 @@ class RunSurface:
         if base is not None:
             self._cut(base, samples)
         mesh = to_world(extract(self._value, self._gradient, self._colour, resolution=samples), self.world_from_unit)
-        views = views_with_masks(self._run, note) if components == "supported" else []
-        cleaned = clean(mesh, views, components)
+        views = [] if components == "all" else views_with_masks(self._run, note)
+        if views and too_few_masks(views):
+            return self._opened(mesh, views, components == "largest", note)
+        cleaned = clean(mesh, views if components == "supported" else [], components)
         if said := left_out(cleaned):
             note(said)
         return cleaned.mesh
+
+    def _opened(self, mesh: "Mesh", views: "Sequence[LoadedView]", only_largest: bool, note: Note) -> "Mesh":
+        """Without masks: the part of the surface that photographs show."""
+        import numpy as np
+
+        from dvr_cli.surfaces.opening import LEAST_PART, opened
+
+        unit_from_world = np.array(self._run.scene_description["unit_from_world"], dtype=np.float64)
+        cube_from_world = np.linalg.inv(self.world_from_unit)
+        least_part = 1.0 if only_largest else LEAST_PART
+        found = opened(mesh, [view.camera for view in views], unit_from_world, cube_from_world, least_part)
+        note(
+            f"No masks: {found.removed_share:.0%} of the area is cut off (the border of the region of interest, what "
+            "fewer than two photographs show), so the mesh is open; --components all keeps everything, closed."
+        )
+        return found.mesh
 
     def colour(self) -> "ColourFunction":
         """RGB of the texture field at world points seen along world directions."""
