@@ -6,9 +6,7 @@ in the DTU scenes that were published so: pixel number = (x + 1) / 2 w, and 0.5 
 takes the cube [-0.5, 0.5]^3 around the object to the world.
 """
 
-import io
 import re
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from dvr_cli.scenes.cameras import axes_meeting_point, camera_from_projection, c
 from dvr_cli.scenes.image_files import image_shape
 from dvr_cli.scenes.readers.files import FoundScene, list_images, selected_indices
 from dvr_cli.scenes.readers.idr import HALF_PIXEL, IMAGE_FOLDERS, agreed_scale_mat, camera_numbers, require_world_mats
+from dvr_cli.scenes.readers.numbered_matrices import has_camera_mat, has_intrinsics_apart
 from dvr_cli.scenes.sparse_depth import checked_sparse_depth
 from dvr_cli.scenes.views import Camera, SparseDepth, View
 from dvr_cli.scenes.writing import WritableView
@@ -29,8 +28,6 @@ CAMERA_FILE, POINTS_FILE, DEPTH_FOLDER = "cameras.npz", "pcl.npz", "depth"
 DEPTH_SUFFIXES = (".exr", ".npy", ".png")
 HALF_DIAGONAL = np.sqrt(3) / 2
 """Of the cube with sides of 1: the unit ball becomes the ball around it."""
-LARGEST_MATRIX = 4096
-"""Bytes of a 4x4 matrix with its header, and some to spare."""
 
 
 def find(root: Path) -> Path | None:
@@ -40,17 +37,17 @@ def find(root: Path) -> Path | None:
     leaves `world_mat_i` a rigid motion, or if pcl.npz or depth/*.exr lie beside it.
     """
     path = root / CAMERA_FILE
-    if not path.is_file() or "camera_mat_0.npy" not in _members(path):
+    if not has_camera_mat(path):
         return None
     beside = (root / POINTS_FILE).is_file() or any((root / DEPTH_FOLDER).glob("*.exr"))
-    return path if beside or _is_rigid(_small_matrix(path, "world_mat_0.npy")) else None
+    return path if beside or has_intrinsics_apart(path) else None
 
 
 def accepts(path: Path) -> bool:
-    """True for a NumPy archive with `camera_mat_0` and a rigid `world_mat_0`."""
-    if path.suffix.lower() != ".npz" or not path.is_file() or "camera_mat_0.npy" not in _members(path):
+    """True for a NumPy archive with `camera_mat_0`, if its `world_mat_0` is rigid or its folder is of this layout."""
+    if path.suffix.lower() != ".npz" or not path.is_file():
         return False
-    return _is_rigid(_small_matrix(path, "world_mat_0.npy")) or find(path.parent) == path
+    return has_intrinsics_apart(path) or find(path.parent) == path
 
 
 def read(root: Path, camera_path: Path, view_range: str | None) -> FoundScene:
@@ -150,36 +147,6 @@ def _projection(
     # What overflows here is refused as not finite when the camera is made.
     with np.errstate(over="ignore", invalid="ignore"):
         return np.linalg.inv(_normalised_from_pixels(*shape)) @ intrinsics @ motion
-
-
-def _members(path: Path) -> set[str]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return set(archive.namelist())
-    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
-        return set()
-
-
-def _small_matrix(path: Path, member: str) -> np.ndarray | None:
-    """One 4x4 matrix of the archive, or None for anything else: looking at a folder must not fail."""
-    try:
-        with zipfile.ZipFile(path) as archive, archive.open(member) as stream:
-            content = io.BytesIO(stream.read(LARGEST_MATRIX))
-        np.lib.format.read_magic(content)
-        shape, fortran, dtype = np.lib.format.read_array_header_1_0(content)
-        if shape not in ((3, 4), (4, 4)) or dtype.kind not in "fiu":
-            return None
-        numbers = np.frombuffer(content.read(), dtype, shape[0] * shape[1])
-        return numbers.reshape(shape, order="F" if fortran else "C").astype(np.float64)
-    except Exception:
-        # A damaged archive raises nearly anything; reading it for good will say what is wrong.
-        return None
-
-
-def _is_rigid(matrix: np.ndarray | None) -> bool:
-    if matrix is None or not (np.abs(matrix[:3, :3]) < 2).all():
-        return False
-    return bool(np.abs(matrix[:3, :3] @ matrix[:3, :3].T - np.eye(3)).max() < 1e-2)
 
 
 def _points(path: Path, numbers: list[int]) -> SparseDepth | None:

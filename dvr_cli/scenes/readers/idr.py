@@ -22,6 +22,7 @@ from dvr_cli.scenes.cameras import (
 )
 from dvr_cli.scenes.image_files import image_shape
 from dvr_cli.scenes.readers.files import FoundScene, list_images, selected_indices
+from dvr_cli.scenes.readers.numbered_matrices import has_intrinsics_apart
 from dvr_cli.scenes.sparse_depth import write_sparse_depth
 from dvr_cli.scenes.views import Camera, SparseDepth, View
 from dvr_cli.scenes.writing import PixelsToWrite, WritableView
@@ -34,13 +35,14 @@ HALF_PIXEL = np.array([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5], [0.0, 0.0, 1.0]])
 
 
 def find(root: Path) -> Path | None:
-    """The camera file of this layout, None if there is none."""
-    return next((root / name for name in CAMERA_FILES if (root / name).is_file()), None)
+    """The camera file of this layout, None if there is none or its intrinsics are elsewhere, as DVR has them."""
+    path = next((root / name for name in CAMERA_FILES if (root / name).is_file()), None)
+    return None if path is None or has_intrinsics_apart(path) else path
 
 
 def accepts(path: Path) -> bool:
-    """True for a NumPy archive: which matrices it holds is seen when it is read."""
-    return path.suffix.lower() == ".npz" and path.is_file()
+    """True for a NumPy archive with its intrinsics in place: which matrices it holds is seen when it is read."""
+    return path.suffix.lower() == ".npz" and path.is_file() and not has_intrinsics_apart(path)
 
 
 def read(root: Path, camera_path: Path, view_range: str | None) -> FoundScene:
