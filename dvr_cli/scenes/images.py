@@ -19,7 +19,7 @@ from dvr_cli.scenes.depth_maps import load_depth_map
 from dvr_cli.scenes.image_files import exif_orientation, open_image, turned, turned_shape
 from dvr_cli.scenes.masks.loading import mask_channel
 from dvr_cli.scenes.undistortion import undistorted
-from dvr_cli.scenes.views import LoadedView, Scene, View
+from dvr_cli.scenes.views import DepthScale, LoadedView, Scene, View
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -37,12 +37,14 @@ def load_views(
     called in this thread with the number of views done and in all. SceneError for a photograph or mask that cannot be
     decoded.
     """
-    depth_paths = scene.depth_map_paths or (None,) * len(scene.views)
+    nothing = (None,) * len(scene.views)
+    depth = zip(scene.depth_map_paths or nothing, scene.depth_scales or nothing, strict=True)
     count = max(1, min(threads or available_threads(), len(scene.views)))
     loaded: list[LoadedView] = []
     with ThreadPoolExecutor(count) as pool:
         futures = [
-            pool.submit(load_view, view, image_size, path) for view, path in zip(scene.views, depth_paths, strict=True)
+            pool.submit(load_view, view, image_size, path, scale)
+            for view, (path, scale) in zip(scene.views, depth, strict=True)
         ]
         try:
             for future in futures:
@@ -55,7 +57,9 @@ def load_views(
     return loaded
 
 
-def load_view(view: View, image_size: int | None, depth_path: Path | None = None) -> LoadedView:
+def load_view(
+    view: View, image_size: int | None, depth_path: Path | None = None, depth_scale: DepthScale | None = None
+) -> LoadedView:
     """One view at working size; see `load_views`."""
     height, width = working_shape(view.camera.height, view.camera.width, image_size)
     return LoadedView(
@@ -63,7 +67,7 @@ def load_view(view: View, image_size: int | None, depth_path: Path | None = None
         camera=view.camera.resized(height, width),
         image=_load_rgb(view, height, width),
         mask=None if view.mask_path is None else load_mask(view, height, width),
-        depth=None if depth_path is None else load_depth_map(depth_path, height, width),
+        depth=None if depth_path is None else load_depth_map(depth_path, view, height, width, depth_scale),
     )
 
 

@@ -63,6 +63,31 @@ def undistorted(
     return values if pixels.ndim == 3 else values[:, :, 0]
 
 
+def picked_undistorted(
+    values: Float[np.ndarray, "rows columns"], distorted: Any, pinhole: Camera, height: int, width: int
+) -> Float[np.ndarray, "h w"]:
+    """The pinhole image at the given size, each value picked from the nearest pixel and never mixed.
+
+    For depth: an average across an edge would be a depth that nothing has. `values` are of any size with the aspect
+    ratio of `distorted`; NaN where they do not reach.
+    """
+    target = pinhole.resized(height, width)
+    lens = _Lens(
+        distorted.model_name,
+        tuple(distorted.params),
+        (distorted.width, distorted.height),
+        tuple(target.intrinsics.ravel()),
+        (target.height, target.width),
+    )
+    rows, columns = values.shape
+    scale = np.array([rows / distorted.height, columns / distorted.width])
+    row, column = np.floor(_distorted_pixels(lens) * scale[:, None]).astype(np.int64)
+    within = (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
+    picked = np.full(height * width, np.nan)
+    picked[within] = values[row[within], column[within]]
+    return picked.reshape(height, width)
+
+
 @lru_cache(maxsize=4)
 def _distorted_pixels(lens: _Lens) -> Float[np.ndarray, "2 p"]:
     """Row and column in the full-size photograph for each pixel of the pinhole image, corner convention, float32."""

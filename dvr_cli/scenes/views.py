@@ -99,6 +99,25 @@ class SparseDepth:
 
 
 @dataclass(frozen=True)
+class DepthScale:
+    """How the values v of a depth map become camera z in world units (`scenes.depth_scale` solves for it)."""
+
+    factor: float = 1.0
+    """Above 0."""
+    shift: float = 0.0
+    inverse: bool = False
+    """False: z = factor * v + shift. True: 1 / z = factor * v + shift, for networks that give disparity."""
+
+    def depth(self, values: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+        """Camera z of values of the map; not positive or not finite where a value stands for no depth."""
+        line = self.factor * values + self.shift
+        if not self.inverse:
+            return line
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return 1.0 / line
+
+
+@dataclass(frozen=True)
 class Scene:
     """Everything known before the first step."""
 
@@ -114,6 +133,8 @@ class Scene:
     sparse_depth: SparseDepth | None = None
     depth_map_paths: tuple[Path | None, ...] | None = None
     """One depth map (camera z, world units, 0 or inf = unknown) per view, or None."""
+    depth_scales: tuple[DepthScale | None, ...] | None = None
+    """What turns the values of each view's depth map into camera z; None: they are camera z as the file says."""
     notes: tuple[str, ...] = ()
     """What the reader found that a user should know, one sentence each."""
 
