@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from dvr_cli.scenes.readers import bundler, colmap, dvr, idr, llff, middlebury, transforms
+from dvr_cli.scenes.readers import blender, bundler, colmap, dvr, idr, llff, middlebury, plain, transforms
 from dvr_cli.scenes.readers.files import FoundScene
 from dvr_cli.scenes.views import SparseDepth
 from dvr_cli.scenes.writing import WritableView
@@ -67,6 +67,26 @@ READERS = (
         colmap.accepts,
         colmap.read,
         colmap.write,
+    ),
+    # Before transforms, which accepts every other JSON file that a user names.
+    Reader(
+        "plain",
+        "A list of cameras, by hand or by a script of yours",
+        "cameras.json or cameras.csv with images/",
+        plain.find,
+        plain.accepts,
+        plain.read,
+        plain.write,
+    ),
+    Reader(
+        "blender",
+        "NeRF-synthetic, rendered by Blender",
+        "transforms_train.json with train/",
+        blender.find,
+        blender.accepts,
+        blender.read,
+        blender.write,
+        "centred",
     ),
     Reader(
         "transforms",

@@ -41,6 +41,8 @@ REGION = "world_from_unit"
 """A key of ours, which other programs pass over: the region of interest, unit ball to world."""
 LISTED = 8
 """So many missing photographs are named."""
+LONGEST_SHOWN = 200
+"""Characters of a stranger's file name in a message."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def present_frames(
             raise SceneError(f"{where} has no file_path.\nExpected the photograph's path, relative to the file.")
         photograph = _photograph(listed, folders, where)
         if photograph is None:
-            missing.append(f"{listed} (frame {index})")
+            missing.append(f"{listed[:LONGEST_SHOWN]} (frame {index})")
             continue
         key, path = photograph
         if key in found:
@@ -167,7 +169,7 @@ def _named_files(
             continue
         path = next((p for f in folders if os.path.isfile(p := path_inside(f, listed, frame.where))), None)
         if path is None:
-            missing.append(listed)
+            missing.append(listed[:LONGEST_SHOWN])
         else:
             files[frame.name] = path
     notes = (f"{len(missing)} {what} that the frames name are missing: {_listed(missing)}",) if missing else ()
@@ -217,13 +219,21 @@ def write(
             view.save_mask(folder / "masks" / f"{view.name}.png")
             frame["mask_path"] = f"masks/{view.name}.png"
         frames.append({**frame, "transform_matrix": transform_matrix(view.camera)})
-    top: dict[str, Any] = {"camera_model": "PINHOLE"}
+    top = {"camera_model": "PINHOLE", **extras(folder, world_from_unit, sparse)}
+    write_text(folder / CAMERA_FILE, json.dumps({**top, "frames": frames}, indent=1))
+
+
+def extras(
+    folder: Path, world_from_unit: Float[np.ndarray, "4 4"] | None, sparse: SparseDepth | None
+) -> dict[str, Any]:
+    """What stands at the top of the file for region and points; the points are written."""
+    top: dict[str, Any] = {}
     if world_from_unit is not None:
         top[REGION] = world_from_unit.tolist()
     if sparse is not None:
         write_ply_points(folder / POINTS_FILE, sparse)
         top["ply_file_path"] = POINTS_FILE
-    write_text(folder / CAMERA_FILE, json.dumps({**top, "frames": frames}, indent=1))
+    return top
 
 
 def _intrinsics(view: WritableView) -> dict[str, Any]:
