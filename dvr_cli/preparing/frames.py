@@ -15,6 +15,9 @@ TILE = 32
 """Pixels a side, of the frames below."""
 MOTION_WIDTH = 320
 """Pixels; width at which motion is measured."""
+WHITENING = 0.7
+"""Power of the spectrum that is divided out: 1 is phase correlation, which fails between a sharp and a blurred frame;
+0 is plain correlation, which a slow change of brightness leads astray."""
 NEW_REFERENCE = 6.0
 """Pixels of motion after which the reference frame is replaced."""
 LEAST_CONTRAST = 4.0
@@ -101,18 +104,20 @@ def motion(reference: Float[np.ndarray, "h w"], frame: Float[np.ndarray, "h w"])
     return float(np.median(_shifts(first[textured], second[textured])))
 
 
-def _shifts(first: Float[np.ndarray, "t h w"], second: Float[np.ndarray, "t h w"]) -> Float[np.ndarray, "t"]:
+def _shifts(
+    first: Float[np.ndarray, "t side side"], second: Float[np.ndarray, "t side side"]
+) -> Float[np.ndarray, "t"]:
     """Length of the shift of each tile, pixels, to the nearest whole pixel in x and y."""
     window = np.hanning(TILE)[:, None] * np.hanning(TILE)[None]
     spectra = [np.fft.rfft2((tiles - tiles.mean(axis=(1, 2), keepdims=True)) * window) for tiles in (first, second)]
     cross = spectra[0] * spectra[1].conj()
-    correlation = np.fft.irfft2(cross / np.maximum(np.abs(cross), 1e-6), s=(TILE, TILE))
+    correlation = np.fft.irfft2(cross / np.maximum(np.abs(cross), 1e-6) ** WHITENING, s=(TILE, TILE))
     rows, columns = np.divmod(correlation.reshape(len(first), -1).argmax(axis=1), TILE)
     signed = [np.where(shift > TILE // 2, shift - TILE, shift) for shift in (rows, columns)]
     return np.hypot(signed[0], signed[1])
 
 
-def _tiles(frame: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "t h w"]:
+def _tiles(frame: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "t side side"]:
     """The whole tiles of a frame, from its top left corner."""
     rows, columns = frame.shape[0] // TILE, frame.shape[1] // TILE
     cut = frame[: rows * TILE, : columns * TILE].reshape(rows, TILE, columns, TILE)

@@ -151,8 +151,7 @@ def test_orientation_and_subfolders_change_nothing(walk, prepared, tmp_path):
         assert image.size[0] > image.size[1] and image.getexif().get(0x0112, 1) == 1
 
 
-def test_added_photograph_joins_and_old_features_stay(walk, prepared, tmp_path):
-    folder, _ = prepared
+def test_added_photograph_joins_and_old_features_stay(walk, tmp_path):
     out = tmp_path / "out"
     walk.save(tmp_path / "photographs", chosen=range(5))
     go(tmp_path / "photographs", out)
