@@ -74,7 +74,7 @@ def read_scene(
         sparse = read_sparse_depth(depth, names, found.all_names)
     unit_from_world, source = _bounds(found, views, sparse)
     name = root.resolve().name
-    return Scene(name, root, reader.name, views, unit_from_world, source, sparse, depth_maps, tuple(notes))
+    return Scene(name, root, reader.name, views, unit_from_world, source, sparse, depth_maps, notes=tuple(notes))
 
 
 def _find(root: Path, cameras: Path | None, format_name: str | None) -> tuple[Reader, Path, tuple[str, ...]]:
