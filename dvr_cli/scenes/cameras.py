@@ -19,6 +19,7 @@ from dvr_cli.scenes.views import Camera
 SINGULAR_DETERMINANT = 1e-9
 # Matrices stored as float32 are orthogonal to about 1e-6.
 ROTATION_TOLERANCE = 1e-3
+LARGEST_VALUE = 1e100
 
 
 def checked_projection(matrix: np.ndarray, where: str) -> Float[np.ndarray, "3 4"]:
@@ -29,9 +30,11 @@ def checked_projection(matrix: np.ndarray, where: str) -> Float[np.ndarray, "3 4
             "Write the projection from world to pixels (docs/formats.md, section IDR)."
         )
     projection = np.asarray(matrix[:3, :4], dtype=np.float64)
-    if not np.isfinite(projection).all():
+    # What is larger would overflow when it is squared.
+    usable = np.abs(projection) < LARGEST_VALUE
+    if not usable.all():
         raise SceneError(
-            f"{where} holds {int((~np.isfinite(projection)).sum())} values that are NaN or infinite: expected finite "
+            f"{where} holds {int((~usable).sum())} values that are NaN or infinite: expected finite "
             "numbers.\nWrite the matrix again, or leave this view out with --views."
         )
     lengths = np.linalg.norm(projection[:, :3], axis=1, keepdims=True)

@@ -144,9 +144,9 @@ def _projection(
     intrinsics = camera_mat[:3, :3].astype(np.float64)
     if not np.isfinite(intrinsics).all():
         raise SceneError(f"{where}: {key} holds values that are NaN or infinite.\nWrite the intrinsics again.")
-    # What overflows here is refused as not finite when the camera is made.
     with np.errstate(over="ignore", invalid="ignore"):
-        return np.linalg.inv(_normalised_from_pixels(*shape)) @ intrinsics @ motion
+        projection = np.linalg.inv(_normalised_from_pixels(*shape)) @ intrinsics @ motion
+    return checked_projection(projection, _where(camera_path, number))
 
 
 def _points(path: Path, numbers: list[int]) -> SparseDepth | None:

@@ -17,7 +17,7 @@ from jaxtyping import Float
 
 from dvr_cli.errors import SceneError
 from dvr_cli.files import write_text
-from dvr_cli.scenes.cameras import axes_meeting_point, camera_from_projection
+from dvr_cli.scenes.cameras import axes_meeting_point, camera_from_projection, checked_projection
 from dvr_cli.scenes.image_files import image_shape
 from dvr_cli.scenes.lenses import rigid_motion
 from dvr_cli.scenes.readers.files import FoundScene, path_inside, selected_indices
@@ -171,7 +171,9 @@ def _line(row: str, where: str) -> Line:
             "Write x to the right and y down (docs/conventions.md)."
         )
     motion = rigid_motion(np.column_stack([rotation, translation]), where)
-    return Line(words[0], HALF_PIXEL @ (intrinsics / intrinsics[2, 2]) @ motion[:3], where)
+    with np.errstate(over="ignore", invalid="ignore"):
+        projection = HALF_PIXEL @ (intrinsics / intrinsics[2, 2]) @ motion[:3]
+    return Line(words[0], checked_projection(projection, where), where)
 
 
 def _photograph(folders: list[Path], line: Line) -> Path:
@@ -195,9 +197,9 @@ def _box(folder: Path, views: list[View]) -> tuple[Float[np.ndarray, "4 4"] | No
         low, high = np.array(finite_numbers(match.groups(), str(path))).reshape(2, 3)
     except SceneError:
         return None, ""
-    centre, radius = (low + high) / 2, float(np.linalg.norm(high - low)) / 2
-    if not (low < high).all() or not np.isfinite(radius):
+    if not (low < high).all() or max(np.abs(low).max(), np.abs(high).max()) > 1e100:
         return None, ""
+    centre, radius = (low + high) / 2, float(np.linalg.norm(high - low)) / 2
     if np.median([view.camera.project(centre[None])[1][0] for view in views]) <= 0:
         return None, ""
     world_from_unit = np.diag([radius, radius, radius, 1.0])
