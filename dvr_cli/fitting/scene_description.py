@@ -56,13 +56,13 @@ def describe_scene(scene: Scene, options: dict[str, Any], made_in: Path | None =
     }
 
 
-def read_described_scene(root: Path, options: dict[str, Any]) -> Scene:
+def read_described_scene(root: Path, options: dict[str, Any], guess_bounds: bool = False) -> Scene:
     """Read a scene again with the options that `describe_scene` was given; relative paths start at `root`.
 
     `root` need not be the folder of that time: scenes may move. Views that `hold_out` leaves out are not in the scene.
-    Raises what `read_scene` raises.
+    `guess_bounds` and what is raised: as for `read_scene`.
     """
-    return _read(root, options, _hold_out(options))
+    return _read(root, options, _hold_out(options), guess_bounds)
 
 
 def split_views(
@@ -100,7 +100,7 @@ def _hold_out(options: dict[str, Any]) -> int | None:
     )
 
 
-def _read(root: Path, options: dict[str, Any], hold_out: int | None) -> Scene:
+def _read(root: Path, options: dict[str, Any], hold_out: int | None, guess_bounds: bool = False) -> Scene:
     from dvr_cli.scenes.readers import read_scene
 
     def path(key: str) -> Path | None:
@@ -115,6 +115,7 @@ def _read(root: Path, options: dict[str, Any], hold_out: int | None) -> Scene:
         depth=path("depth"),
         view_range=options.get("view_range"),
         hold_out=hold_out,
+        guess_bounds=guess_bounds,
     )
 
 

@@ -5,7 +5,7 @@ make together. A mask that alone cuts much out of the hull is left out of it, or
 others.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,7 +81,7 @@ def check_hull(scene: Scene, views: Sequence[LoadedView]) -> None:
 def check_scene(scene: Scene, views: Sequence[LoadedView]) -> SceneCheck:
     """Everything that `check_hull` refuses, and for each view how well its mask agrees with the others."""
     _require_object_in_images(scene, views)
-    sees = _sees_ball(scene, views)
+    sees = sees_ball(scene, views)
     found = silhouettes(views, scene.unit_from_world, CARVING_SAMPLES)
     if not found:
         checks = tuple(
@@ -91,7 +91,7 @@ def check_scene(scene: Scene, views: Sequence[LoadedView]) -> SceneCheck:
     votes = count_votes(found, ball_samples(CARVING_SAMPLES))
     _require_hull(found, votes, len(views))
     alone = carved_alone(found, votes)
-    suspicious = alone > max(SUSPICIOUS_SHARE, 5 * float(np.median(alone)))
+    suspicious = suspicious_masks(alone)
     trusted = [silhouette for silhouette, bad in zip(found, suspicious, strict=True) if not bad]
     trusted_votes = votes if len(trusted) == len(found) else count_votes(trusted, votes.points)
     trusted_names = {silhouette.name for silhouette in trusted}
@@ -117,7 +117,7 @@ def worst_views(check: SceneCheck, count: int = 3) -> list[ViewCheck]:
     return sorted(with_iou, key=lambda view: view.hull_iou or 0.0)[:count]
 
 
-def _sees_ball(scene: Scene, views: Sequence[LoadedView]) -> Bool[np.ndarray, "views"]:
+def sees_ball(scene: Scene, views: Sequence[LoadedView]) -> Bool[np.ndarray, "views"]:
     """Whether any of a few hundred points of the unit ball projects into each image."""
     points = ball_samples(10)
     sees = []
@@ -131,7 +131,7 @@ def _sees_ball(scene: Scene, views: Sequence[LoadedView]) -> Bool[np.ndarray, "v
 
 
 def _require_object_in_images(scene: Scene, views: Sequence[LoadedView]) -> None:
-    sees = _sees_ball(scene, views)
+    sees = sees_ball(scene, views)
     if 2 * sees.sum() >= len(sees):
         return
     blind = [view.name for view, seen in zip(views, sees, strict=True) if not seen]
@@ -143,12 +143,24 @@ def _require_object_in_images(scene: Scene, views: Sequence[LoadedView]) -> None
     )
 
 
-def _require_hull(found: list[Silhouette], votes: Votes, view_count: int) -> None:
+def conflicting_masks(found: list[Silhouette], votes: Votes) -> list[str]:
+    """Names of masks without which there would be a hull; empty when there is one with all of them."""
     if _explains_masks(found, votes, 0):
-        return
+        return []
     # How many masks each point must be allowed to contradict until what remains looks like the masks.
     dissenting = next((count for count in range(1, len(found)) if _explains_masks(found, votes, count)), None)
-    names = conflicting_views(found, votes, dissenting)
+    return conflicting_views(found, votes, dissenting)
+
+
+def suspicious_masks(alone: Float[np.ndarray, "views"]) -> Bool[np.ndarray, "views"]:
+    """Which masks remove so much of the hull by themselves that they are no witnesses; `alone` from `carved_alone`."""
+    return alone > max(SUSPICIOUS_SHARE, 5 * float(np.median(alone)))
+
+
+def _require_hull(found: list[Silhouette], votes: Votes, view_count: int) -> None:
+    names = conflicting_masks(found, votes)
+    if not names:
+        return
     listed = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
     raise SceneError(
         f"The hull is empty: no point (or next to none) lies inside all {len(found)} masks. It would not be without "
@@ -170,19 +182,30 @@ def _explains_masks(found: list[Silhouette], votes: Votes, dissenting: int) -> b
 
 def _hull_iou(scene: Scene, views: Sequence[LoadedView], trusted: set[str], coarse: Votes) -> dict[str, float]:
     """IoU of each mask with the silhouette of the hull of the trusted masks, at the resolution of the hull's voxels."""
+    points, exact = hull_points(views, scene.unit_from_world, trusted, coarse)
+    return {silhouette.name: silhouette_iou(silhouette, points) for silhouette in exact}
+
+
+def hull_points(
+    views: Sequence[LoadedView], unit_from_world: Float[np.ndarray, "4 4"], trusted: Set[str], coarse: Votes
+) -> tuple[Float[np.ndarray, "p 3"], list[Silhouette]]:
+    """Samples of the hull of the trusted masks, unit ball, and all masks at the resolution of these samples.
+
+    `coarse`: the votes of the trusted masks; without any point inside there are no samples and no masks.
+    """
     inside = coarse.points[coarse.inside()]
     if not len(inside):
-        return {}
+        return inside, []
     voxel = 2 / CARVING_SAMPLES
     low, high = inside.min(axis=0) - voxel, inside.max(axis=0) + voxel
     spacing = float((high - low).max()) / SILHOUETTE_SAMPLES
     points = _refined(inside, voxel, spacing)
-    exact = silhouettes(views, scene.unit_from_world, round(2 / spacing), grow=False)
+    exact = silhouettes(views, unit_from_world, round(2 / spacing), grow=False)
     for silhouette in exact:
         if silhouette.name in trusted:
             seen, on_mask = look_up(silhouette, points)
             points = points[~seen | on_mask]
-    return {silhouette.name: _silhouette_iou(silhouette, points) for silhouette in exact}
+    return points, exact
 
 
 def _refined(inside: Float[np.ndarray, "p 3"], voxel: float, spacing: float) -> Float[np.ndarray, "q 3"]:
@@ -193,7 +216,8 @@ def _refined(inside: Float[np.ndarray, "p 3"], voxel: float, spacing: float) -> 
     return (inside[:, None, :] + block[None, :, :]).reshape(-1, 3)
 
 
-def _silhouette_iou(silhouette: Silhouette, points: Float[np.ndarray, "p 3"]) -> float:
+def silhouette_iou(silhouette: Silhouette, points: Float[np.ndarray, "p 3"]) -> float:
+    """IoU of a mask with the pixels that the samples of a hull cover."""
     # Samples are about a pixel apart, so single pixels stay unhit: grow by one pixel and shrink back.
     covered = ~grown(~grown(projected(silhouette, points)))
     union = int((covered | silhouette.mask).sum())

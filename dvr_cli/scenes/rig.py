@@ -1,4 +1,4 @@
-"""What a set of cameras says about the world they stand in: which way is up.
+"""What a set of cameras says about the world they stand in: which way is up, and about where the object is.
 
 People hold cameras level. The x axis of a level camera is horizontal, wherever it looks and however steeply; so up is
 the direction that is perpendicular to all x axes, u with the least sum of |x . u|.
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
+from dvr_cli.scenes.cameras import axes_meeting_point, projection_of
 from dvr_cli.scenes.views import Camera
 
 SNAP_DEGREES = 5.0
@@ -87,3 +88,20 @@ def front_direction(
         if length >= least:
             return candidate / length
     return None
+
+
+def guessed_ball(cameras: Sequence[Camera]) -> tuple[Float[np.ndarray, "3"], float]:
+    """Centre and radius of a ball where the object may be, whatever the cameras: for looking at what is wrong with them.
+
+    Around the point that the axes meet at, half as far out as the nearest tenth of the cameras; where they do not meet,
+    in front of the cameras by as much as they are apart, or by one unit.
+    """
+    centres = np.stack([camera.centre for camera in cameras])
+    target = axes_meeting_point(np.stack([projection_of(camera) for camera in cameras]))
+    if target is None or not np.isfinite(target).all():
+        forward = np.mean([camera.camera_from_world[2, :3] for camera in cameras], axis=0)
+        spread = float(np.linalg.norm(centres - centres.mean(axis=0), axis=1).max())
+        distance = spread if spread > 0 else 1.0
+        return centres.mean(axis=0) + distance * forward, 0.5 * distance
+    radius = 0.5 * float(np.quantile(np.linalg.norm(centres - target, axis=1), 0.1))
+    return target, radius if radius > 0 else 1.0

@@ -11,7 +11,8 @@ from typing import Literal
 import numpy as np
 
 from dvr_cli.errors import SceneError
-from dvr_cli.scenes.bounds import find_bounds
+from dvr_cli.scenes.bounds import GUESS, find_bounds
+from dvr_cli.scenes.cameras import ball_similarity
 from dvr_cli.scenes.depth_maps import find_depth_maps
 from dvr_cli.scenes.image_files import image_shape
 from dvr_cli.scenes.images import small_masks
@@ -27,6 +28,7 @@ from dvr_cli.scenes.readers.files import (
     without_views,
 )
 from dvr_cli.scenes.readers.table import READERS, Reader
+from dvr_cli.scenes.rig import guessed_ball
 from dvr_cli.scenes.sparse_depth import read_sparse_depth
 from dvr_cli.scenes.views import Scene, SparseDepth, View
 
@@ -43,6 +45,7 @@ def read_scene(
     depth: Path | None = None,
     view_range: str | None = None,
     hold_out: int | None = None,
+    guess_bounds: bool = False,
 ) -> Scene:
     """Read a scene in any known format; no photograph is decoded.
 
@@ -51,6 +54,8 @@ def read_scene(
     that the folder itself shows; `format_name`: the name of a reader, instead of the first that fits. `depth`:
     sparse.npz, a PLY cloud, a COLMAP model or a folder of depth maps. `view_range`: for example "0-11,20". `hold_out`:
     leave out every such view of those, from the first; neither their masks nor what they saw of the points is used.
+    `guess_bounds`: where nothing says where the object is, because masks and cameras contradict each other or there is
+    one view only, guess instead of raising: for a diagnosis of what is wrong.
     SceneError or DepthError for anything that cannot be used.
     """
     if root.is_file():
@@ -72,7 +77,7 @@ def read_scene(
         depth_maps = find_depth_maps(depth, views)
     elif depth is not None:
         sparse = read_sparse_depth(depth, names, found.all_names)
-    unit_from_world, source = _bounds(found, views, sparse)
+    unit_from_world, source = _bounds(found, views, sparse, guess_bounds)
     name = root.resolve().name
     return Scene(name, root, reader.name, views, unit_from_world, source, sparse, depth_maps, notes=tuple(notes))
 
@@ -157,7 +162,14 @@ def _is_depth_map_folder(depth: Path) -> bool:
     return depth.is_dir() and not is_model(depth)
 
 
-def _bounds(found: FoundScene, views: tuple[View, ...], sparse: SparseDepth | None) -> tuple[np.ndarray, str]:
+def _bounds(
+    found: FoundScene, views: tuple[View, ...], sparse: SparseDepth | None, guess: bool
+) -> tuple[np.ndarray, str]:
     if found.world_from_unit is not None:
         return np.linalg.inv(found.world_from_unit), found.bounds_source
-    return find_bounds(small_masks(views, BOUNDS_MASK_SIZE), sparse)
+    try:
+        return find_bounds(small_masks(views, BOUNDS_MASK_SIZE), sparse)
+    except SceneError:
+        if not guess:
+            raise
+        return ball_similarity(*guessed_ball([view.camera for view in views])), GUESS
