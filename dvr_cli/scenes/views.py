@@ -137,6 +137,8 @@ class Scene:
     """What turns the values of each view's depth map into camera z; None: they are camera z as the file says."""
     notes: tuple[str, ...] = ()
     """What the reader found that a user should know, one sentence each."""
+    region_given: bool = False
+    """Whether the format itself says where the object is; otherwise `unit_from_world` was found from the views."""
 
     @property
     def world_from_unit(self) -> Float[np.ndarray, "4 4"]:

@@ -79,7 +79,18 @@ def read_scene(
         sparse = read_sparse_depth(depth, names, found.all_names)
     unit_from_world, source = _bounds(found, views, sparse, guess_bounds)
     name = root.resolve().name
-    return Scene(name, root, reader.name, views, unit_from_world, source, sparse, depth_maps, notes=tuple(notes))
+    return Scene(
+        name,
+        root,
+        reader.name,
+        views,
+        unit_from_world,
+        source,
+        sparse,
+        depth_maps,
+        notes=tuple(notes),
+        region_given=found.world_from_unit is not None,
+    )
 
 
 def _find(root: Path, cameras: Path | None, format_name: str | None) -> tuple[Reader, Path, tuple[str, ...]]:
