@@ -59,7 +59,10 @@ def readable(path: Path, error: type[DvrError]) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise error(f"{path} does not exist.\nCheck the path, or write the file (docs/formats.md).") from None
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as cause:
+    except DvrError:
+        raise
+    except Exception as cause:
+        # A damaged archive makes zipfile, zlib and numpy raise nearly anything.
         raise error(f"{path} cannot be read: {cause}.\nExpected a file written by numpy; write it again.") from cause
 
 

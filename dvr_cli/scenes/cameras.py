@@ -55,7 +55,10 @@ def axes_meeting_point(projections: Float[np.ndarray, "n 3 4"]) -> Float[np.ndar
     An axis is a line, so the result does not depend on the signs of the projections.
     """
     left = projections[:, :, :3]
-    centres = -np.linalg.solve(left, projections[:, :, 3:])[:, :, 0]
+    try:
+        centres = -np.linalg.solve(left, projections[:, :, 3:])[:, :, 0]
+    except np.linalg.LinAlgError:
+        return None
     axes = left[:, 2] / np.linalg.norm(left[:, 2], axis=1, keepdims=True)
     across = np.eye(3) - axes[:, :, None] * axes[:, None, :]
     normal_matrix = across.sum(axis=0)

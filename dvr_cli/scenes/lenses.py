@@ -15,6 +15,11 @@ from dvr_cli.scenes.image_files import TURNED_ON_EDGE, stored_shape
 from dvr_cli.scenes.readers.files import same_aspect
 from dvr_cli.scenes.views import Camera, View
 
+SHORTEST_FOCAL, LONGEST_FOCAL, FARTHEST_CENTRE = 0.01, 1e5, 1e3
+"""In image sizes: a fisheye lens has 0.3, a telescope 1000; what is outside is damaged, and breaks computations later.
+"""
+FARTHEST_TRANSLATION = 1e15
+"""Geocentric coordinates are below 1e7; squares and cubes of lengths must stay finite."""
 ROTATION_TOLERANCE = 0.01
 """Quaternions and matrices in text files are rounded; what is farther from a rotation is something else."""
 
@@ -57,9 +62,12 @@ def posed_view(
         camera.rescale(width, height)
     pinhole = _pinhole(camera, where)
     intrinsics = np.asarray(pinhole.calibration_matrix(), dtype=np.float64)
-    if not (np.isfinite(intrinsics).all() and (np.diag(intrinsics) > 0).all()):
+    focal, size = np.diag(intrinsics)[:2], max(height, width)
+    plausible = (focal > SHORTEST_FOCAL * size).all() and (focal < LONGEST_FOCAL * size).all()
+    if not (np.isfinite(intrinsics).all() and plausible and np.abs(intrinsics[:2, 2]).max() < FARTHEST_CENTRE * size):
         raise SceneError(
-            f"{where}: the focal length is not positive, or not finite.\n"
+            f"{where}: focal length {focal[0]:.4g} and {focal[1]:.4g} pixels, principal point {intrinsics[0, 2]:.4g}, "
+            f"{intrinsics[1, 2]:.4g}: these are no numbers for an image of {width}x{height} pixels.\n"
             "Write the camera again, or leave this view out with --views."
         )
     view_camera = Camera(intrinsics, rigid_motion(camera_from_world, where), pinhole.height, pinhole.width)
@@ -73,7 +81,7 @@ def rigid_motion(
     """The nearest rigid motion, 4x4; SceneError if there is none near: not finite, scaled, or mirrored."""
     motion = np.eye(4)
     motion[:3] = np.asarray(camera_from_world, dtype=np.float64)[:3]
-    if np.isfinite(motion).all() and np.abs(motion).max() < 1e100:
+    if np.isfinite(motion).all() and np.abs(motion).max() < FARTHEST_TRANSLATION:
         left, _, right = np.linalg.svd(motion[:3, :3])
         rotation = left @ right
         if np.linalg.det(rotation) > 0 and np.abs(rotation - motion[:3, :3]).max() < ROTATION_TOLERANCE:

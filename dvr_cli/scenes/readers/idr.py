@@ -129,7 +129,9 @@ def agreed_scale_mat(
     first = similarity_from_scale_mat(matrices[f"scale_mat_{present[0]}"], f"{camera_path}: scale_mat_{present[0]}")
     for number in present[1:]:
         other = matrices[f"scale_mat_{number}"]
-        if other.shape != (4, 4) or not np.allclose(other, first, rtol=1e-5, atol=1e-5 * np.abs(first).max()):
+        tolerance = 1e-5 * np.abs(first).max()
+        numbers_fit = other.shape == (4, 4) and other.dtype.kind in "fiu"
+        if not (numbers_fit and np.allclose(other, first, rtol=1e-5, atol=tolerance)):
             raise SceneError(
                 f"{camera_path}: scale_mat_{number} differs from scale_mat_{present[0]}: expected one region of "
                 "interest for all views.\nWrite the same matrix for every view, or leave all scale_mat_* out."

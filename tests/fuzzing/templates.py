@@ -1,0 +1,146 @@
+"""The tiny scenes that are mutated: three views of 16 pixels, written by each format's own writer."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from dvr_cli.scenes.readers.table import READERS, Reader
+from dvr_cli.scenes.views import Camera, SparseDepth
+from dvr_cli.scenes.writing import PixelsToWrite
+from tests.scenes.tiny_scenes import photograph, ring, sphere_mask, world_from_unit
+
+VIEWS, IMAGE_SIZE = 3, 16
+DEPTH = "depth"
+"""Not a reader: the files that `--depth` takes, beside an IDR scene."""
+
+
+@dataclass(frozen=True)
+class Template:
+    """One scene to mutate."""
+
+    folder: Path
+    format_name: str
+    depth: str | None = None
+    """Name in the folder that is passed as depth."""
+
+
+def subjects() -> list[str]:
+    """Names of everything that can be fuzzed: all readers, and the files of depth."""
+    return [reader.name for reader in READERS] + [DEPTH]
+
+
+def write_templates(root: Path, name: str) -> list[Template]:
+    """All templates of a reader, written into folders of `root`."""
+    if name == DEPTH:
+        return _depth_templates(root)
+    reader = next(reader for reader in READERS if reader.name == name)
+    full, bare = root / f"{name}_full", root / f"{name}_bare"
+    reader.write(full, _views(reader, with_masks=True), world_from_unit(), _points())
+    reader.write(bare, _views(reader, with_masks=False), None, None)
+    templates = [Template(full, name), Template(bare, name)]
+    for index, make in enumerate(_MORE.get(name, ())):
+        folder = root / f"{name}_{index}"
+        reader.write(folder, _views(reader, with_masks=False), world_from_unit(), _points())
+        make(folder)
+        templates.append(Template(folder, name))
+    return templates
+
+
+def _views(reader: Reader, with_masks: bool) -> list[PixelsToWrite]:
+    views = []
+    for index, camera in enumerate(_cameras(reader.needs)):
+        mask = sphere_mask(camera) if with_masks else None
+        views.append(PixelsToWrite(f"{index:06d}.png", camera, photograph(camera), mask))
+    return views
+
+
+def _cameras(needs: str) -> list[Camera]:
+    cameras = []
+    for camera in ring(VIEWS, IMAGE_SIZE):
+        intrinsics = camera.intrinsics.copy()
+        if needs != "pinhole":
+            intrinsics[1, 1] = intrinsics[0, 0]
+        if needs == "centred":
+            intrinsics[:2, 2] = camera.width / 2, camera.height / 2
+        cameras.append(replace(camera, intrinsics=intrinsics))
+    return cameras
+
+
+def _points() -> SparseDepth:
+    generator = np.random.default_rng(11)
+    directions = generator.normal(size=(20, 3))
+    on_sphere = 0.7 * directions / np.linalg.norm(directions, axis=1, keepdims=True)
+    points = on_sphere @ world_from_unit()[:3, :3].T + world_from_unit()[:3, 3]
+    pairs = np.array([(view, point) for view in range(VIEWS) for point in range(20) if (view + point) % 2])
+    return SparseDepth(points, pairs, np.full(20, 0.5), generator.random((20, 3)))
+
+
+def _colmap_as_text(folder: Path) -> None:
+    import pycolmap
+
+    model_folder = folder / "sparse" / "0"
+    model = pycolmap.Reconstruction(str(model_folder))
+    for path in model_folder.iterdir():
+        path.unlink()
+    model.write_text(str(model_folder))
+
+
+def _colmap_with_distortion(folder: Path) -> None:
+    _colmap_as_text(folder)
+    path = folder / "sparse" / "0" / "cameras.txt"
+    lines = [line.split() for line in path.read_text().splitlines() if not line.startswith("#")]
+    models = (("OPENCV", "0.1 -0.05 0.001 0.002"), ("OPENCV_FISHEYE", "0.01 0.02 0 0"), ("FULL_OPENCV", "0 " * 8))
+    changed = [
+        f"{words[0]} {model} {' '.join(words[2:8])} {more}" for words, (model, more) in zip(lines, models, strict=True)
+    ]
+    path.write_text("\n".join(changed) + "\n")
+
+
+def _transforms_with_distortion(folder: Path) -> None:
+    path = next(folder.glob("transforms*.json"))
+    content = json.loads(path.read_text())
+    content |= {"k1": 0.05, "k2": -0.01, "p1": 0.001, "p2": 0.0, "camera_model": "OPENCV"}
+    path.write_text(json.dumps(content))
+
+
+_MORE: dict[str, tuple[Callable[[Path], None], ...]] = {
+    "colmap": (_colmap_as_text, _colmap_with_distortion),
+    "transforms": (_transforms_with_distortion,),
+}
+
+
+def _depth_templates(root: Path) -> list[Template]:
+    """An IDR scene with each kind of depth."""
+    from PIL import Image
+
+    idr = next(reader for reader in READERS if reader.name == "idr")
+    cameras = _cameras("pinhole")
+    templates = []
+    for kind in ("sparse.npz", "cloud.ply", "ascii.ply", "maps"):
+        folder = root / f"depth_{kind}"
+        idr.write(folder, _views(idr, with_masks=True), world_from_unit(), _points())
+        if kind.endswith(".ply"):
+            (folder / kind).write_bytes(_ply(binary=kind == "cloud.ply"))
+        if kind == "maps":
+            (folder / kind).mkdir()
+            values = np.linspace(1.0, 2.0, cameras[0].height * cameras[0].width)
+            depth = values.reshape(cameras[0].height, cameras[0].width)
+            np.save(folder / kind / "000000.npy", depth.astype(np.float32))
+            Image.fromarray((depth * 1000).astype(np.uint16)).save(folder / kind / "000001.png")
+            (folder / kind / "scale.txt").write_text("0.001\n")
+            np.save(folder / kind / "000002.npy", depth)
+        templates.append(Template(folder, "idr", kind))
+    return templates
+
+
+def _ply(binary: bool) -> bytes:
+    import trimesh
+
+    sparse = _points()
+    assert sparse.colors is not None
+    cloud = trimesh.PointCloud(sparse.points, colors=np.round(255 * sparse.colors).astype(np.uint8))
+    data = cloud.export(file_type="ply", encoding="binary" if binary else "ascii")
+    return data if isinstance(data, bytes) else data.encode()
