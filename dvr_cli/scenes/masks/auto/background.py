@@ -18,6 +18,10 @@ MOST_NOISE = 12 / 255
 """A background that varies more is none of one colour."""
 FITS = 3.5
 """Standard deviations within which a pixel fits."""
+TAIL_SHARE = 0.2
+"""Of a background's pixels, that differ more than noise does, by dust and by glare beside bright objects ..."""
+TAIL = 4.0
+"""... so many times more."""
 SHADOW_SHARE = 0.2
 """Of a background's pixels, that may lie in a shadow: it keeps the hue ..."""
 SHADOW_HUE = 6 / 255
@@ -51,7 +55,10 @@ class SolidBackground:
     def density(self, image: UInt8[np.ndarray, "h w 3"]) -> Float[np.ndarray, "h w"]:
         """Of each pixel's colour, where 1 means that all colours in [0, 1]^3 are alike; shadows included."""
         squared = 3 * self.distance(image) ** 2
-        lit = np.exp(-0.5 * squared) / np.prod(np.sqrt(2 * np.pi) * self.noise)
+        plain = np.exp(-0.5 * squared) / np.prod(np.sqrt(2 * np.pi) * self.noise)
+        wide = TAIL * self.noise
+        tail = np.exp(-0.5 * squared / TAIL**2) / np.prod(np.sqrt(2 * np.pi) * wide)
+        lit = (1 - TAIL_SHARE) * plain + TAIL_SHARE * tail
         return (1 - SHADOW_SHARE) * lit + SHADOW_SHARE * self._shadow_density(image)
 
     def _shadow_density(self, image: UInt8[np.ndarray, "h w 3"]) -> Float[np.ndarray, "h w"]:

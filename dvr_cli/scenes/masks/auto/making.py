@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float
 
-from dvr_cli.errors import SceneError
 from dvr_cli.scenes.masks.auto.background import FITS, SolidBackground, is_solid, solid_background
 from dvr_cli.scenes.masks.auto.colours import colour_model, counted
 from dvr_cli.scenes.masks.auto.edges import with_soft_edges
 from dvr_cli.scenes.masks.auto.photographs import Photograph, in_parallel, load_photographs
 from dvr_cli.scenes.masks.auto.quality import mask_quality, quality_notes
 from dvr_cli.scenes.masks.auto.rounds import Evidence, Made, refined
+from dvr_cli.scenes.masks.auto.seeds import find_seeds
 from dvr_cli.scenes.masks.auto.storing import AutoMasks, fingerprint, store, stored
 from dvr_cli.scenes.views import Scene
 
@@ -25,6 +25,7 @@ LONGEST_SIDE = 800
 MANY_VIEWS, LONGEST_SIDE_OF_MANY = 200, 480
 """With more views than this masks are smaller, for the sake of memory and time."""
 SOLID_ROUNDS = 3
+REGION_ROUNDS = 6
 
 
 def make_masks(
@@ -39,15 +40,14 @@ def make_masks(
 
     Masks that the scene has are ignored. What lies in the folder from the same photographs and settings is used again.
     `report(done, total)` is called in this thread; `Stopped` is raised when `should_stop` says so, and nothing is
-    written then. The result depends on the seed but not on the number of threads (None: all cores). SceneError, with advice,
-    where there is nothing to go by.
+    written then. The result depends on the seed but not on the number of threads (None: all cores).
     """
     longest = LONGEST_SIDE if len(scene.views) <= MANY_VIEWS else LONGEST_SIDE_OF_MANY
     made_from = fingerprint(scene, {"longest": longest, "seed": seed})
     names = [view.name for view in scene.views]
     if (before := stored(folder, made_from, names)) is not None:
         return before
-    total = 3 + SOLID_ROUNDS
+    total = 3 + REGION_ROUNDS
     done = 0
 
     def step_done() -> None:
@@ -58,7 +58,7 @@ def make_masks(
 
     photographs = load_photographs(scene, longest, threads)
     step_done()
-    method, made = _made(scene, photographs, threads, step_done, should_stop)
+    method, made = _made(scene, photographs, threads, seed, step_done, should_stop)
     softened = in_parallel(_softened, list(zip(made, photographs, strict=True)), threads, should_stop)
     quality = {p.name: mask_quality(p, m) for p, m in zip(photographs, made, strict=True)}
     notes = quality_notes(quality, names)
@@ -77,17 +77,24 @@ def _made(
     scene: Scene,
     photographs: Sequence[Photograph],
     threads: int | None,
+    seed: int,
     step_done: Callable[[], None],
     should_stop: Callable[[], bool] | None,
 ) -> tuple[str, list[Made]]:
+    """The name of the method and its masks."""
     backgrounds = in_parallel(lambda photograph: solid_background(photograph.image), photographs, threads, should_stop)
     step_done()
-    if not is_solid(backgrounds):
-        raise SceneError("no solid background")
-    first = _first_of_solid(photographs, backgrounds)
-    evidence = [Evidence(background, None) for background in backgrounds]
-    made = refined(photographs, evidence, first, scene.unit_from_world, SOLID_ROUNDS, threads, step_done, should_stop)
-    return "background", made
+    if is_solid(backgrounds):
+        method, rounds = "background", SOLID_ROUNDS
+        first = _first_of_solid(photographs, backgrounds)
+        evidence = [Evidence(background, None) for background in backgrounds]
+    else:
+        method, rounds = "region", REGION_ROUNDS
+        seeds, _ = find_seeds(scene, photographs, seed)
+        first = [each.first for each in seeds]
+        evidence = [Evidence(None, each.hints) for each in seeds]
+    made = refined(photographs, evidence, first, scene.unit_from_world, rounds, threads, step_done, should_stop)
+    return method, made
 
 
 def _first_of_solid(
