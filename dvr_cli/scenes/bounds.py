@@ -1,8 +1,8 @@
 """Where is the object? The ball that becomes the unit ball, when the format does not say.
 
-With masks: the bounding ball of a coarse visual hull. With sparse points: a ball around most of them. With both: the
-hull, cut where it runs far beyond the points. With neither: half the distance to the cameras around the point that
-they look at. A tenth is added to every radius.
+With masks: the bounding ball of a coarse visual hull. With sparse points: a ball around those that most photographs
+have in their middle. With both: the hull, cut where it runs far beyond the points. With neither: half the distance to
+the cameras around the point that they look at. A tenth is added to every radius.
 """
 
 from dataclasses import dataclass
@@ -25,6 +25,14 @@ SAMPLES = (40, 56)
 SEEN_SHARE = 0.6
 # Fewer points than this say nothing about the extent of the object.
 MIN_POINTS = 20
+# Of the farthest points and of those that stick out most along an axis, this share is left out.
+OUTLIERS = 0.02
+# The middle of a photograph, in half widths and half heights.
+MIDDLE = 0.5
+# Points lie where there is texture; the object goes on beyond them.
+BEYOND_POINTS = 1.1
+# A camera stands outside of the object: the ball reaches at most this share of the way to the nearest one.
+NEAREST_CAMERA = 0.9
 # Masks of very large sets of views: evenly chosen ones are enough for a ball.
 MAX_SILHOUETTES = 120
 
@@ -55,7 +63,7 @@ def find_bounds(views: list[LoadedView], sparse: SparseDepth | None) -> tuple[Fl
     if len(masked) >= 2:
         ball, words = _ball_of_hull(masked, points_ball)
     elif points is not None and points_ball is not None:
-        ball, words = points_ball, f"{len(points)} sparse points"
+        ball, words = _ball_of_attention(points, views) or points_ball, f"{len(points)} sparse points"
     elif cameras_ball is not None:
         ball, words = Ball(cameras_ball.centre, 0.5 * cameras_ball.radius), GUESS
     else:
@@ -86,6 +94,39 @@ def _ball_of_points(points: Float[np.ndarray, "p 3"], cameras_ball: Ball | None)
     centre = (low + high) / 2
     radius = float(np.quantile(np.linalg.norm(points - centre, axis=1), 0.98))
     return Ball(centre, max(radius, 1e-9 * float(np.abs(centre).max() + 1)))
+
+
+def _ball_of_attention(points: Float[np.ndarray, "p 3"], views: list[LoadedView]) -> Ball | None:
+    """Around the points that most photographs have in their middle; None when hardly any point is in any middle.
+
+    A point counts by the squared share of the views whose middle it lies in: surroundings leave the middle as the
+    camera moves, what was photographed does not.
+    """
+    share = np.mean([_in_middle(view, points) for view in views], axis=0)
+    weights = share**2
+    if (weights > 0).sum() < MIN_POINTS:
+        return None
+    low, high = (np.array([_quantile(axis, weights, q) for axis in points.T]) for q in (OUTLIERS, 1 - OUTLIERS))
+    centre = (low + high) / 2
+    distances = np.linalg.norm(points - centre, axis=1)
+    nearest = min(float(np.linalg.norm(view.camera.centre - centre)) for view in views)
+    radius = min(BEYOND_POINTS * _quantile(distances, weights, 1 - OUTLIERS), NEAREST_CAMERA * nearest / MARGIN)
+    return Ball(centre, radius) if radius > 0 else None
+
+
+def _in_middle(view: LoadedView, points: Float[np.ndarray, "p 3"]) -> Float[np.ndarray, "p"]:
+    """1 for points in the middle of a photograph, else 0."""
+    pixels, depth = view.camera.project(points)
+    half = np.array([view.camera.width, view.camera.height]) / 2
+    with np.errstate(invalid="ignore"):
+        return ((depth > 0) & (np.abs(pixels / half - 1) < MIDDLE).all(axis=1)).astype(np.float64)
+
+
+def _quantile(values: Float[np.ndarray, "p"], weights: Float[np.ndarray, "p"], share: float) -> float:
+    """The least value that, with all smaller ones, has at least this share of the weight."""
+    order = np.argsort(values, kind="stable")
+    summed = np.cumsum(weights[order])
+    return float(values[order][min(np.searchsorted(summed, share * summed[-1]), len(values) - 1)])
 
 
 def _ball_of_hull(masked: list[LoadedView], points_ball: Ball | None) -> tuple[Ball, str]:
