@@ -46,7 +46,7 @@ def losses_of(scene: Scene, pairs: Sequence[Pair], found: Scene, folder: Path, p
     if pixels > PIXELS_THAT_AGREE:
         losses.append(f"the cameras are rounded: points are seen up to {pixels:.2g} pixels from where they were")
     if scene.region_given and not _same_region(scene, found):
-        losses.append("the region of interest is lost: it will be found from masks or points again")
+        losses.append("the region of interest is lost: it will be found anew")
     losses += _lost_points(scene, found, folder)
     if scene.depth_map_paths is not None:
         losses.append("depth maps are not converted")
@@ -92,6 +92,8 @@ def _lost_points(scene: Scene, found: Scene, folder: Path) -> list[str]:
         lost.append("which photograph saw which point is lost")
     if before.error is not None and after.error is None:
         lost.append("the errors of the points are lost")
+    if before.colors is not None and after.colors is None:
+        lost.append("the colours of the points are lost")
     return lost
 
 
