@@ -2,7 +2,7 @@
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -51,6 +51,14 @@ def prepare_command(
             show_default=False,
         ),
     ] = None,
+    masks: Annotated[
+        Literal["auto", "none"] | None,
+        typer.Option(
+            "--masks",
+            help="Make masks, or none. (default: where the background has one colour and the masks look good)",
+            show_default=False,
+        ),
+    ] = None,
     camera: Annotated[
         Any,
         typer.Option(
@@ -85,6 +93,7 @@ def prepare_command(
     """
     output = Output(quiet, as_json)
 
+    from dvr_cli.preparing.masking import MADE_IF_GOOD
     from dvr_cli.preparing.poses import AUTO
     from dvr_cli.preparing.preparation import Preparing, check_places
     from dvr_cli.preparing.videos import is_video
@@ -98,6 +107,7 @@ def prepare_command(
         out,
         camera or AUTO,
         image_size if isinstance(image_size, int) else None,
+        masks or MADE_IF_GOOD,
         frames,
         threads or available_threads(),
         seed or 0,
@@ -152,6 +162,10 @@ def as_text(prepared: "Prepared", out: Path) -> str:
             f"  directions   {coverage['around']:.0f} degrees around, {coverage['lowest']:.0f} to "
             f"{coverage['highest']:.0f} degrees above the middle"
         )
+    if values["masks"] is not None:
+        made = values["masks"]
+        where = "in masks/" if made["kept"] else "not kept; --masks auto keeps them"
+        lines.append(f"  masks        by {made['method']}, figure {made['median_quality']:.2f} of 1, {where}")
     lines.append(f"  verdict      {values['verdict']}")
     lines += [f"  - {name}: {reason}" for name, reason in list(values["unreadable"].items())[:LISTED_LENSES]]
     return "\n".join([*lines, *(f"  - {sentence}" for sentence in values["advice"])])

@@ -16,7 +16,7 @@ from jaxtyping import Float32, UInt8
 
 from dvr_cli.errors import SceneError
 from dvr_cli.files import disk_errors, replacing
-from dvr_cli.preparing.libraries import quiet_logs
+from dvr_cli.preparing.libraries import quiet_decoders, quiet_logs
 from dvr_cli.preparing.photographs import Photograph, upright_pixels
 from dvr_cli.preparing.stages import SPACE_ADVICE, Report, Stop, Stopped, fingerprint
 from dvr_cli.scenes.arrays import read_npz
@@ -81,7 +81,7 @@ def extract_features(
             np.savez(temporary, **arrays)  # type: ignore[arg-type]
         return None
 
-    with quiet_logs(), ThreadPoolExecutor(threads) as pool:
+    with quiet_logs(), quiet_decoders(), ThreadPoolExecutor(threads) as pool:
         futures = [pool.submit(make, photograph) for photograph in photographs]
         try:
             for index, (photograph, future) in enumerate(zip(photographs, futures, strict=True)):

@@ -4,6 +4,7 @@ Its log goes to the process's standard error past Python's own streams; only its
 can be shown meanwhile.
 """
 
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -29,6 +30,14 @@ def quiet_logs() -> Iterator[None]:
         yield
     finally:
         pycolmap.logging.minloglevel = earlier
+
+
+@contextmanager
+def quiet_decoders() -> Iterator[None]:
+    """Keep Pillow's warnings about damaged EXIF and large photographs from the terminal within the block."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def stoppable(call: Callable[[Any], Result], stop: Stop) -> Result:

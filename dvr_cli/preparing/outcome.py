@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from dvr_cli.scenes.rig import up_direction
+from dvr_cli.scenes.views import Camera
+
 FEWEST_OBSERVATIONS = 60
 """Points that a photograph sees; with fewer its pose is weak."""
 
@@ -82,19 +85,19 @@ def judge(model: Any, names: Sequence[str], groups: Sequence[Sequence[int]]) -> 
     )
 
 
-def coverage_of(
-    centres: Float[np.ndarray, "v 3"],
-    forward: Float[np.ndarray, "v 3"],
-    up: Float[np.ndarray, "v 3"],
-    middle: Float[np.ndarray, "3"],
-    names: Sequence[str],
-) -> Coverage:
-    """Coverage by cameras at `centres` that look along `forward` with `up` upwards in the picture (unit vectors)."""
-    outwards = centres - middle
+def coverage_of(cameras: Sequence[Camera], middle: Float[np.ndarray, "3"], names: Sequence[str]) -> Coverage:
+    """Coverage of the thing around `middle` (world) by cameras of these names.
+
+    The axis is what the cameras say is up, or the mean of their own up directions where they were held anyhow.
+    """
+    outwards = np.stack([camera.centre for camera in cameras]) - middle
     outwards = outwards / np.maximum(np.linalg.norm(outwards, axis=1, keepdims=True), 1e-12)
-    inwards = bool(np.median(-np.einsum("vi,vi->v", outwards, forward)) > 0.5)
-    axis = up.mean(axis=0)
-    axis = axis / max(float(np.linalg.norm(axis)), 1e-12)
+    rotations = np.stack([camera.camera_from_world[:3, :3] for camera in cameras])
+    inwards = bool(np.median(-np.einsum("vi,vi->v", outwards, rotations[:, 2])) > 0.5)
+    axis = up_direction(cameras)
+    if axis is None:
+        axis = -rotations[:, 1].mean(axis=0)
+        axis = axis / max(float(np.linalg.norm(axis)), 1e-12)
     elevation = np.degrees(np.arcsin(np.clip(outwards @ axis, -1, 1)))
     first = np.linalg.svd(axis[None])[2][1]
     azimuth = np.degrees(np.arctan2(outwards @ np.cross(axis, first), outwards @ first)) % 360
@@ -116,13 +119,20 @@ def coverage_of(
 
 
 def _coverage(model: Any, ids: Sequence[int], names: Sequence[str]) -> Coverage:
-    motions = np.stack([model.images[image_id].cam_from_world().matrix() for image_id in ids])
-    rotations = motions[:, :, :3]
-    centres = -np.einsum("vji,vj->vi", rotations, motions[:, :, 3])
+    cameras = [_camera(model, image_id) for image_id in ids]
     points = np.stack([model.points3D[point_id].xyz for point_id in sorted(model.points3D)])
     middle = np.median(points, axis=0)
     listed = [names[image_id - 1] for image_id in ids]
-    return coverage_of(centres, rotations[:, 2], -rotations[:, 1], middle, listed)
+    return coverage_of(cameras, middle, listed)
+
+
+def _camera(model: Any, image_id: int) -> Camera:
+    """Of one photograph, without its distortion."""
+    image = model.images[image_id]
+    lens = model.cameras[image.camera_id]
+    motion = np.eye(4)
+    motion[:3] = image.cam_from_world().matrix()
+    return Camera(np.asarray(lens.calibration_matrix(), dtype=np.float64), motion, lens.height, lens.width)
 
 
 def _registered(model: Any, image_id: int, name: str) -> RegisteredPhotograph:

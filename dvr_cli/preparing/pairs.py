@@ -61,7 +61,7 @@ def largest(features: Features, most: int) -> UInt8[np.ndarray, "k 128"]:
     return features.descriptors[order[:most]]
 
 
-def quick_matches(descriptors: Sequence[UInt8[np.ndarray, "k 128"]]) -> Int[np.ndarray, "v v"]:
+def quick_matches(descriptors: Sequence[UInt8[np.ndarray, "_ 128"]]) -> Int[np.ndarray, "v v"]:
     """How many features two photographs have in common: mutual nearest neighbours that pass the ratio test."""
     unit = [_unit(found) for found in descriptors]
     common = np.zeros((len(unit), len(unit)), dtype=np.int64)

@@ -17,6 +17,7 @@ from jaxtyping import UInt8
 
 from dvr_cli.errors import SceneError
 from dvr_cli.preparing.exif import lens_prior
+from dvr_cli.preparing.libraries import quiet_decoders
 from dvr_cli.preparing.stages import file_digest
 from dvr_cli.scenes.image_files import open_image, stored_shape
 from dvr_cli.scenes.readers.files import IMAGE_SUFFIXES, MASK_FOLDERS
@@ -94,7 +95,7 @@ def list_photographs(folder: Path, threads: int = 1, report: Callable[[int, int]
         except SceneError as error:
             return error
 
-    with ThreadPoolExecutor(threads) as pool:
+    with quiet_decoders(), ThreadPoolExecutor(threads) as pool:
         for index, found in enumerate(pool.map(read, names)):
             if isinstance(found, SceneError):
                 unreadable[names[index]] = str(found).splitlines()[0]

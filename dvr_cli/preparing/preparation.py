@@ -8,6 +8,7 @@
     poses           work/sparse/
     images          images/
     scene           sparse/0/
+    masks           masks/               where they are likely to be good
     prepare.json    the summary, last
 
 Every stage is skipped when it has been done with the same photographs and settings.
@@ -27,6 +28,7 @@ from dvr_cli.files import disk_errors, write_text
 from dvr_cli.preparing.advice import advice, verdict
 from dvr_cli.preparing.features import Features, extract_features, feature_file, read_features
 from dvr_cli.preparing.libraries import quiet_logs
+from dvr_cli.preparing.masking import MADE_NEVER, mask_scene
 from dvr_cli.preparing.matching import match_pairs, read_connections, write_database
 from dvr_cli.preparing.outcome import Outcome, blurred, judge
 from dvr_cli.preparing.pairs import pairs_to_match
@@ -53,6 +55,8 @@ class Preparing:
     camera_model: str = AUTO
     image_size: int | None = None
     """Longest side of the undistorted photographs, pixels; None: as it comes."""
+    masks: str = MADE_NEVER
+    """One of the words of `masking`: always, never, or if they are good."""
     frames: int | None = None
     """How many frames of a video to use; None: by how far the picture moves."""
     threads: int = 1
@@ -171,8 +175,8 @@ class _Stages:
         """Do the rest and write the summary."""
         matched = self._matching()
         solved = self._poses(matched)
-        self._images(solved)
-        values = self._summary(solved, notes)
+        scene = self._images(solved)
+        values = self._summary(solved, self._masks(scene), notes)
         return Prepared(values, self.repeated)
 
     def _features(self) -> list[Features]:
@@ -230,8 +234,8 @@ class _Stages:
         unsharp = [self.names[index] for index in blurred(np.array(found.get("blur", []), dtype=np.float64))]
         return advice(outcome, self.names, inliers, unsharp, self.from_video)
 
-    def _images(self, solved: dict[str, Any]) -> None:
-        """images/ and sparse/0; what lies there of another preparation is removed first."""
+    def _images(self, solved: dict[str, Any]) -> str:
+        """images/ and sparse/0, and their fingerprint; what lies there of another preparation is removed first."""
         import pycolmap
 
         wanted = fingerprint("images", solved["fingerprint"], self.request.image_size)
@@ -242,13 +246,13 @@ class _Stages:
         ids = sorted(model.reg_image_ids())
         there = all((images / outputs[image_id - 1]).is_file() for image_id in ids)
         if self.work.done("scene", wanted) and there and (scene / "cameras.bin").is_file():
-            return
+            return wanted
         self.repeated = False
         if not self.work.done("images", wanted):
             self.work.begin("images", "scene")
             with disk_errors(images, SceneError, SPACE_ADVICE):
                 (self.request.out / SUMMARY).unlink(missing_ok=True)
-                for folder in (scene.parent, images):
+                for folder in (self.request.out / "masks", scene.parent, images):
                     shutil.rmtree(folder, ignore_errors=True)
             # Says what the files in images/ are made from, whether or not all are there.
             self.work.finish("images", wanted)
@@ -259,13 +263,34 @@ class _Stages:
         )
         write_scene_model(model, outputs, images, scene, self.request.image_size)
         self.work.finish("scene", wanted)
+        return wanted
 
-    def _summary(self, solved: dict[str, Any], notes: Sequence[str]) -> dict[str, Any]:
+    def _masks(self, scene: str) -> dict[str, Any] | None:
+        wanted = fingerprint("masks", scene, self.request.masks, self.request.seed)
+        folder = self.request.out / "masks"
+        done = self.work.done("masks", wanted)
+        if done is not None and (done["masks"] is None or not done["masks"]["kept"] or folder.is_dir()):
+            found: dict[str, Any] | None = done["masks"]
+            return found
+        self.repeated = False
+        self.work.begin("masks")
+        with disk_errors(folder, SceneError, SPACE_ADVICE):
+            if folder.is_dir():
+                shutil.rmtree(folder)
+        made = mask_scene(
+            self.request.out, self.work, self.photographs, self.request.masks, self.request.threads,
+            self.request.seed, self.report, self.stop,
+        )  # fmt: skip
+        found = self.work.finish("masks", wanted, {"masks": made})["masks"]
+        return found
+
+    def _summary(self, solved: dict[str, Any], masks: dict[str, Any] | None, notes: Sequence[str]) -> dict[str, Any]:
         values = {
             "source": str(self.request.source),
             "verdict": solved["verdict"],
             "advice": solved["advice"],
             **solved["outcome"],
+            "masks": masks,
             "unreadable": self.listing.unreadable,
             "copies": self.listing.copies,
             "notes": [*notes, *self.listing.notes],

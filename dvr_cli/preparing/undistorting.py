@@ -15,7 +15,7 @@ from jaxtyping import UInt8
 
 from dvr_cli.errors import SceneError
 from dvr_cli.files import disk_errors, replacing
-from dvr_cli.preparing.libraries import quiet_logs
+from dvr_cli.preparing.libraries import quiet_decoders, quiet_logs
 from dvr_cli.preparing.photographs import Photograph, upright_pixels
 from dvr_cli.preparing.poses import write_model
 from dvr_cli.preparing.stages import SPACE_ADVICE, Report, Stop, Stopped
@@ -73,7 +73,7 @@ def write_images(
                 path.parent.mkdir(parents=True, exist_ok=True)
                 _write_image(photographs[name], cameras[name], path, image_size)
 
-    with quiet_logs(), ThreadPoolExecutor(threads) as pool:
+    with quiet_logs(), quiet_decoders(), ThreadPoolExecutor(threads) as pool:
         try:
             for index, _ in enumerate(pool.map(write, photographs)):
                 report("undistorting", index + 1, len(photographs))
