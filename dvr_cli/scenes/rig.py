@@ -91,7 +91,7 @@ def front_direction(
 
 
 def guessed_ball(cameras: Sequence[Camera]) -> tuple[Float[np.ndarray, "3"], float]:
-    """Centre and radius of a ball where the object may be, whatever the cameras: for looking at what is wrong with them.
+    """Centre and radius of a ball where the object may be, whatever the cameras: to find out what is wrong.
 
     Around the point that the axes meet at, half as far out as the nearest tenth of the cameras; where they do not meet,
     in front of the cameras by as much as they are apart, or by one unit.

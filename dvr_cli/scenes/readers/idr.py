@@ -23,6 +23,7 @@ from dvr_cli.scenes.cameras import (
 from dvr_cli.scenes.image_files import image_shape
 from dvr_cli.scenes.readers.files import FoundScene, list_images, selected_indices
 from dvr_cli.scenes.readers.numbered_matrices import has_intrinsics_apart
+from dvr_cli.scenes.readers.text_files import missing_note
 from dvr_cli.scenes.sparse_depth import write_sparse_depth
 from dvr_cli.scenes.views import Camera, SparseDepth, View
 from dvr_cli.scenes.writing import PixelsToWrite, WritableView
@@ -72,7 +73,9 @@ def read(root: Path, camera_path: Path, view_range: str | None) -> FoundScene:
         for name, projection in zip(chosen, projections, strict=True)
     )
     source = "" if world_from_unit is None else f"scale_mat in {camera_path.name}"
-    return FoundScene(views, world_from_unit, source, all_names=names, paired_by_order=True)
+    without_photograph = sorted(set(_present(matrices, "world_mat")) - set(numbers.values()))
+    notes = missing_note([f"number {n}" for n in without_photograph], len(names) + len(without_photograph), camera_path)
+    return FoundScene(views, world_from_unit, source, all_names=names, paired_by_order=True, notes=notes)
 
 
 def _key_name(camera_path: Path, number: int) -> str:
