@@ -114,7 +114,7 @@ def projection_of(camera: Camera) -> Float[np.ndarray, "3 4"]:
 def similarity_from_scale_mat(scale_mat: np.ndarray, where: str = "scale_mat") -> Float[np.ndarray, "4 4"]:
     """`world_from_unit` out of a 4x4 scale_mat; SceneError unless it is one positive scale, a rotation and a shift."""
     matrix = np.asarray(scale_mat, dtype=np.float64) if scale_mat.dtype.kind in "fiu" else np.full((4, 4), np.nan)
-    if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
+    if matrix.shape != (4, 4) or not (np.abs(matrix) < LARGEST_VALUE).all():
         raise SceneError(
             f"{where} has shape {scale_mat.shape} or values that are not finite: expected a 4x4 similarity from the "
             "unit sphere to the world.\nWrite it again, or leave all scale_mat_* out: masks then give the bounds."

@@ -56,7 +56,7 @@ def read(root: Path, camera_path: Path, view_range: str | None) -> FoundScene:
     if not found:
         raise SceneError(
             f"{camera_path} has {len(registered)} registered cameras, and none of their photographs is in {root}.\n"
-            "Put them there or into images/, under the names in list.txt (docs/formats.md, section Bundler)."
+            "Put them there or into images/, under the names in list.txt (docs/formats/bundler.md)."
         )
     present = sorted(found, key=lambda index: found[index][0])
     names = tuple(found[index][0] for index in present)

@@ -57,7 +57,7 @@ def read(root: Path, camera_path: Path, view_range: str | None) -> FoundScene:
     if folder is None or not names:
         raise SceneError(
             f"{root} has {camera_path.name} but no photographs: looked for png, jpg and tif in image/ and images/.\n"
-            "Put the photographs there (docs/formats.md, section DVR)."
+            "Put the photographs there (docs/formats/dvr.md)."
         )
     matrices = read_npz(camera_path, SceneError)
     chosen = [names[index] for index in selected_indices(view_range, len(names))]
@@ -132,13 +132,13 @@ def _projection(
     where = f"{camera_path.parent.name}/{camera_path.name}"
     if key not in matrices:
         raise SceneError(
-            f"{where} has no key '{key}'.\nExpected camera_mat_i for every world_mat_i (docs/formats.md, section DVR)."
+            f"{where} has no key '{key}'.\nExpected camera_mat_i for every world_mat_i (docs/formats/dvr.md)."
         )
     camera_mat, world_mat = matrices[key], matrices[f"world_mat_{number}"]
     if camera_mat.shape not in ((3, 3), (4, 4)) or camera_mat.dtype.kind not in "fiu":
         raise SceneError(
             f"{where}: {key} has shape {camera_mat.shape} and type {camera_mat.dtype}: expected 4x4 numbers.\n"
-            "Write the intrinsics again, for pixels in [-1, 1] (docs/formats.md, section DVR)."
+            "Write the intrinsics again, for pixels in [-1, 1] (docs/formats/dvr.md)."
         )
     motion = checked_projection(world_mat, f"{where}: world_mat_{number}")
     intrinsics = camera_mat[:3, :3].astype(np.float64)

@@ -53,7 +53,7 @@ def read(root: Path, camera_path: Path, view_range: str | None) -> FoundScene:
     if folder is None or not names:
         raise SceneError(
             f"{root} has {camera_path.name} but no photographs: looked for png, jpg and tif in images/, images_N/ and "
-            "image/.\nPut the photographs there (docs/formats.md, section LLFF)."
+            "image/.\nPut the photographs there (docs/formats/llff.md)."
         )
     if len(names) != len(rows):
         raise SceneError(
@@ -108,7 +108,7 @@ def _rows(camera_path: Path) -> Float[np.ndarray, "n 17"]:
     if rows.ndim != 2 or rows.shape[1] != ROW or len(rows) == 0 or rows.dtype.kind not in "fiu":
         raise SceneError(
             f"{camera_path} holds an array of shape {rows.shape} and type {rows.dtype}: expected numbers (N, {ROW}), "
-            "one row for each image.\nWrite poses_bounds.npy again (docs/formats.md, section LLFF)."
+            "one row for each image.\nWrite poses_bounds.npy again (docs/formats/llff.md)."
         )
     return rows.astype(np.float64)
 
@@ -135,7 +135,7 @@ def _view(row: Float[np.ndarray, "17"], path: Path, where: str) -> View:
     if abs(height - round(height)) > WHOLE or abs(width - round(width)) > WHOLE:
         raise SceneError(
             f"{where} has the image size {width}x{height}: expected whole numbers, in the fifth column height, width, "
-            "focal length.\nWrite the row again (docs/formats.md, section LLFF)."
+            "focal length.\nWrite the row again (docs/formats/llff.md)."
         )
     camera = lens("SIMPLE_PINHOLE", round(width), round(height), [focal, round(width) / 2, round(height) / 2], where)
     rotation = (pose[:, :3] @ AXES).T

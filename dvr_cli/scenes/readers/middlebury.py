@@ -75,7 +75,7 @@ def read(root: Path, camera_path: Path, view_range: str | None) -> FoundScene:
     if not present:
         raise SceneError(
             f"{root} has {camera_path.name} but none of the {len(lines)} photographs that it lists, such as "
-            f"{lines[0].name}.\nPut them beside it, or into images/ (docs/formats.md, section Middlebury)."
+            f"{lines[0].name}.\nPut them beside it, or into images/ (docs/formats/middlebury.md)."
         )
     chosen = [present[index] for index in selected_indices(view_range, len(present))]
     object_point = axes_meeting_point(np.stack([line.projection for line in chosen]))
@@ -161,7 +161,7 @@ def _line(row: str, where: str) -> Line:
     if len(words) != NUMBERS + 1:
         raise SceneError(
             f"{where} holds {len(words)} words: expected a name and {NUMBERS} numbers.\n"
-            "Each line is: name k11 .. k33 r11 .. r33 t1 t2 t3 (docs/formats.md, section Middlebury)."
+            "Each line is: name k11 .. k33 r11 .. r33 t1 t2 t3 (docs/formats/middlebury.md)."
         )
     values = np.array(finite_numbers(words[1:], f"{where} ({words[0][:80]})"))
     intrinsics, rotation, translation = values[:9].reshape(3, 3), values[9:18].reshape(3, 3), values[18:]
