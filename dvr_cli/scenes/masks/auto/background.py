@@ -136,7 +136,7 @@ def _surrounds(place: Float[np.ndarray, "2 p"]) -> bool:
     """Whether pixels lie on all sides, so that a polynomial through them does not run away between."""
     x, y = place
     quarters = [(x < -0.5).mean(), (x > 0.5).mean(), (y < -0.5).mean(), (y > 0.5).mean()] if len(x) else [0.0]
-    return min(quarters) > 0.05
+    return bool(min(quarters) > 0.05)
 
 
 def _terms(x: Float[np.ndarray, "p"], y: Float[np.ndarray, "p"], degree: int) -> Float[np.ndarray, "p t"]:
