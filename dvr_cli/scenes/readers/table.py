@@ -7,7 +7,19 @@ from typing import Literal
 
 import numpy as np
 
-from dvr_cli.scenes.readers import blender, bundler, colmap, dvr, idr, llff, middlebury, plain, transforms
+from dvr_cli.scenes.readers import (
+    blender,
+    bundler,
+    colmap,
+    dvr,
+    idr,
+    llff,
+    metashape,
+    middlebury,
+    plain,
+    reality_capture,
+    transforms,
+)
 from dvr_cli.scenes.readers.files import FoundScene
 from dvr_cli.scenes.views import SparseDepth
 from dvr_cli.scenes.writing import WritableView
@@ -67,6 +79,26 @@ READERS = (
         colmap.accepts,
         colmap.read,
         colmap.write,
+    ),
+    # Before plain, which takes every cameras.csv: this one is known by its columns.
+    Reader(
+        "reality_capture",
+        "RealityCapture and RealityScan: CSV or XMP",
+        "a CSV export or XMP sidecars with images/",
+        reality_capture.find,
+        reality_capture.accepts,
+        reality_capture.read,
+        reality_capture.write,
+        "square",
+    ),
+    Reader(
+        "metashape",
+        "Agisoft Metashape, cameras as XML",
+        "cameras.xml with images/",
+        metashape.find,
+        metashape.accepts,
+        metashape.read,
+        metashape.write,
     ),
     # Before transforms, which accepts every other JSON file that a user names.
     Reader(
