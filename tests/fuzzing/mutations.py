@@ -34,8 +34,11 @@ ODD_VALUES: tuple[Any, ...] = (None, True, [], {}, "", "x", -1, 0, 1e308, 2**70,
 
 
 def mutate(generator: Generator, name: str, data: bytes) -> bytes:
-    """The bytes of a file after one to three mutations that suit its name."""
-    fitting = _fitting(name)
+    """The bytes of a file after one to three mutations that suit its name.
+
+    In most cases all of them leave the file readable: the checks behind the parser are then reached.
+    """
+    fitting = _fitting(name) if generator.random() < 0.4 else _readable(name)
     for _ in range(int(generator.integers(1, 4))):
         mutation = fitting[int(generator.integers(len(fitting)))]
         try:
@@ -46,20 +49,31 @@ def mutate(generator: Generator, name: str, data: bytes) -> bytes:
     return data[:LONGEST]
 
 
+def _readable(name: str) -> tuple[Mutation, ...]:
+    """Mutations by suffix that change what a file says and leave its form alone."""
+    by_suffix: dict[str, tuple[Mutation, ...]] = {
+        ".npz": (change_arrays,),
+        ".npy": (change_array,),
+        ".json": (change_json,),
+        ".xml": (change_xml,),
+        ".xmp": (change_xml,),
+        ".png": (other_image,),
+        ".jpg": (other_image,),
+    }
+    lines = (replace_number, replace_number, replace_number, swap_words, change_lines, replace_file_name, replace_word)
+    text = dict.fromkeys((".txt", ".csv", ".out"), lines)
+    return (by_suffix | text).get(PurePosixPath(name).suffix.lower(), (overwrite_number,))
+
+
 def _fitting(name: str) -> tuple[Mutation, ...]:
-    """Mutations by suffix; those that keep the file readable come more often, since they reach deeper."""
+    """All mutations by suffix, blind ones too."""
     suffix = PurePosixPath(name).suffix.lower()
-    if suffix in (".npz", ".npy"):
-        return (*BLIND, *(change_arrays,) * 12) if suffix == ".npz" else (*BLIND, *(change_array,) * 12)
-    if suffix in (".png", ".jpg", ".exr"):
-        return (*BLIND, *(other_image,) * 6, png_header)
-    if suffix == ".json":
-        return (*BLIND, *TEXT, *(change_json,) * 12)
-    if suffix in (".xml", ".xmp"):
-        return (*BLIND, *TEXT, *(change_xml,) * 12, doctype)
-    if suffix in (".txt", ".csv", ".out"):
-        return (*BLIND, *TEXT, *TEXT)
-    return (*BLIND, *(overwrite_number,) * 8)
+    more: tuple[Mutation, ...] = (doctype, *TEXT) if suffix in (".xml", ".xmp") else ()
+    if suffix in (".json", ".txt", ".csv", ".out"):
+        more = TEXT
+    if suffix == ".png":
+        more = (png_header, png_header)
+    return (*BLIND, *more, *_readable(name))
 
 
 def flip_bits(generator: Generator, data: bytes) -> bytes:
@@ -107,7 +121,17 @@ def _span(generator: Generator, data: bytes) -> tuple[int, int]:
 
 
 def replace_number(generator: Generator, data: bytes) -> bytes:
+    """A number that is scaled, or an odd one."""
+    if generator.random() < 0.5:
+        matches = list(re.finditer(rb"[-+]?\d[\d.eE+-]{0,40}", data))
+        match = matches[int(generator.integers(len(matches)))]
+        return data[: match.start()] + repr(_scaled(generator, float(match[0]))).encode() + data[match.end() :]
     return _replace(generator, data, rb"[-+]?\d[\d.eE+-]{0,40}", NUMBERS)
+
+
+def _scaled(generator: Generator, value: float) -> float:
+    """A number that is wrong and plausible."""
+    return value * float(generator.choice([-1.0, 0.5, 2.0, 1.001, 1e3, 1e-3, 1e6])) + float(generator.choice([0, 0, 1]))
 
 
 def replace_word(generator: Generator, data: bytes) -> bytes:
@@ -172,6 +196,8 @@ def change_json(generator: Generator, data: bytes) -> bytes:
         holder[key] = json.loads(json.dumps(other[other_key]))
     elif kind == 3:
         holder[key] = NAMES[int(generator.integers(len(NAMES)))]
+    elif kind == 4 and isinstance(holder[key], float):
+        holder[key] = _scaled(generator, holder[key])
     elif kind in (4, 5):
         holder[key] = FLOATS[int(generator.integers(len(FLOATS)))]
     else:
@@ -205,7 +231,8 @@ def change_xml(generator: Generator, data: bytes) -> bytes:
         element.tag = elements[int(generator.integers(len(elements)))].tag
     elif element.text and element.text.split():
         words = element.text.split()
-        words[int(generator.integers(len(words)))] = value
+        place = int(generator.integers(len(words)))
+        words[place] = value if generator.random() < 0.5 else repr(_scaled(generator, float(words[place])))
         element.text = " ".join(words)
     else:
         element.text = value
@@ -256,6 +283,9 @@ def _changed(generator: Generator, array: np.ndarray) -> np.ndarray:
         changed = array.astype(np.float64) if array.dtype.kind == "f" else array.copy()
         values = FLOATS if array.dtype.kind == "f" else (0, -1, 2**31, 255, 10**6, 2**62)
         place = int(generator.integers(changed.size))
+        if changed.dtype.kind == "f" and kind < 3:
+            changed.reshape(-1)[place] = _scaled(generator, float(changed.reshape(-1)[place]))
+            return changed
         with np.errstate(all="ignore"):
             changed.reshape(-1)[place] = np.array(values[int(generator.integers(len(values)))]).astype(changed.dtype)
         return changed

@@ -106,9 +106,48 @@ def _transforms_with_distortion(folder: Path) -> None:
     path.write_text(json.dumps(content))
 
 
+def _metashape_with_distortion(folder: Path) -> None:
+    path = folder / "cameras.xml"
+    values = "".join(f"<{name}>{value}</{name}>" for name, value in (("k1", 0.1), ("k2", -0.05), ("p1", 0.001)))
+    first, rest = path.read_text().replace("</calibration>", f"{values}</calibration>").split("</calibration>", 1)
+    component = "<rotation>0 -1 0 1 0 0 0 0 1</rotation><translation>1 2 3</translation><scale>2</scale>"
+    rest = rest.replace("<region>", f"<transform>{component}</transform><region>", 1)
+    # The first sensor has the term that is fitted, and the others have not.
+    path.write_text(f"{first}<k4>0.02</k4></calibration>{rest}")
+
+
+def _metashape_fisheye(folder: Path) -> None:
+    path = folder / "cameras.xml"
+    path.write_text(path.read_text().replace('type="frame"', 'type="fisheye"'))
+
+
+_SIDECAR = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description xcr:Coordinates="absolute" xcr:DistortionModel="brown4t2" xcr:FocalLength35mm="{focal}" xcr:Skew="0"
+ xcr:AspectRatio="1" xcr:PrincipalPointU="0.01" xcr:PrincipalPointV="-0.02"
+ xmlns:xcr="http://www.capturingreality.com/ns/xcr/1.1#"><xcr:Rotation>{rotation}</xcr:Rotation>
+<xcr:Position>{position}</xcr:Position><xcr:DistortionCoeficients>0.05 -0.01 0 {k4} 0.001 0</xcr:DistortionCoeficients>
+</rdf:Description></rdf:RDF></x:xmpmeta>
+"""
+
+
+def _sidecars(folder: Path) -> None:
+    """RealityCapture's other way to write the same cameras."""
+    (folder / "registration.csv").unlink()
+    for index, camera in enumerate(_cameras("square")):
+        content = _SIDECAR.format(
+            focal=36 * camera.intrinsics[0, 0] / camera.width,
+            rotation=" ".join(map(str, camera.camera_from_world[:3, :3].ravel())),
+            position=" ".join(map(str, camera.centre)),
+            k4=0.001 * index,
+        )
+        (folder / "images" / f"{index:06d}.xmp").write_text(content)
+
+
 _MORE: dict[str, tuple[Callable[[Path], None], ...]] = {
     "colmap": (_colmap_as_text, _colmap_with_distortion),
     "transforms": (_transforms_with_distortion,),
+    "metashape": (_metashape_with_distortion, _metashape_fisheye),
+    "reality_capture": (_sidecars, _sidecars),
 }
 
 
