@@ -9,19 +9,22 @@ import sys
 import traceback
 from collections.abc import Callable
 from inspect import cleandoc
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from dvr_cli import __version__
-from dvr_cli.commands.arguments import MASKS, with_values
+from dvr_cli.commands.arguments import Command
 from dvr_cli.commands.bench import bench_command
 from dvr_cli.commands.compare import compare_command
+from dvr_cli.commands.convert import convert_command
 from dvr_cli.commands.demo import demo_command
 from dvr_cli.commands.evaluate import evaluate_command
 from dvr_cli.commands.export import export_command
+from dvr_cli.commands.formats import formats_command
 from dvr_cli.commands.inspect import inspect_command
 from dvr_cli.commands.options import FLAG
+from dvr_cli.commands.prepare import prepare_command
 from dvr_cli.commands.reconstruct import reconstruct_command
 from dvr_cli.commands.render import render_command
 from dvr_cli.errors import DvrError
@@ -43,7 +46,7 @@ app = typer.Typer(
 def _register(name: str, command: Callable[..., None]) -> None:
     """Add a command whose help is its docstring, without the source's line breaks, which Typer would keep."""
     paragraphs = cleandoc(command.__doc__ or "").split("\n\n")
-    app.command(name, help="\n\n".join(paragraph.replace("\n", " ") for paragraph in paragraphs))(command)
+    app.command(name, cls=Command, help="\n\n".join(paragraph.replace("\n", " ") for paragraph in paragraphs))(command)
 
 
 _register("reconstruct", reconstruct_command)
@@ -53,6 +56,9 @@ _register("evaluate", evaluate_command)
 _register("compare", compare_command)
 _register("bench", bench_command)
 _register("inspect", inspect_command)
+_register("prepare", prepare_command)
+_register("convert", convert_command)
+_register("formats", formats_command)
 _register("demo", demo_command)
 
 
@@ -77,7 +83,7 @@ def _common(
 def main(arguments: list[str] | None = None) -> None:
     """Run a command line (that of the process by default) and exit with its code; never returns."""
     try:
-        app(_completed(sys.argv[1:] if arguments is None else arguments), prog_name="dvr")
+        app(arguments, prog_name="dvr")
     except DvrError as error:
         _fail(f"Error: {error}", error.exit_code)
     except SystemExit as end:
@@ -98,15 +104,6 @@ def main(arguments: list[str] | None = None) -> None:
             "dvr --version and the traceback (dvr --debug ...).",
             EXIT_BUG,
         )
-
-
-def _completed(arguments: list[str]) -> list[str]:
-    """The arguments with values for options that may leave theirs out."""
-    group: Any = typer.main.get_command(app)
-    place = next((index for index, word in enumerate(arguments) if word in group.commands), None)
-    if place is None or MASKS not in arguments:
-        return arguments
-    return [*arguments[: place + 1], *with_values(arguments[place + 1 :], group.commands[arguments[place]])]
 
 
 def _was_interrupted(error: BaseException | None) -> bool:

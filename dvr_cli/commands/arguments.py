@@ -6,9 +6,19 @@ before the command line is parsed, so that `dvr reconstruct --masks SCENE` works
 
 from typing import Any
 
+from typer.core import TyperCommand
+
 from dvr_cli.commands.options import FOUND
 
 MASKS = "--masks"
+
+
+class Command(TyperCommand):
+    """A command in which `--masks` may stand without a value."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """The usual, with the values in place."""
+        return super().parse_args(ctx, with_values(args, self))
 
 
 def with_values(arguments: list[str], command: Any) -> list[str]:

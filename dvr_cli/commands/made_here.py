@@ -6,6 +6,8 @@ Both are kept in the folder of the run and taken from there the next time, as lo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from dvr_cli.commands.reading import MADE_HERE
 from dvr_cli.console import Output
 
@@ -25,24 +27,33 @@ def read_and_make(
     from dvr_cli.fitting.scene_description import ANY_MASKS, located, read_described_scene
 
     reading = {**reading, "masks": ANY_MASKS if reading["masks"] is None else reading["masks"]}
-    bare = {**reading, "masks": None} if reading["masks"] == MADE_HERE else reading
-    if reading["depth"] == MADE_HERE:
-        bare = {**bare, "depth": None}
-    scene = read_described_scene(root, bare)
-    masked = any(view.mask_path is not None for view in scene.views)
-    if reading["depth"] is None and needs_points(scene):
-        output.note("Nothing says where the object is: points are triangulated, as with --depth auto.")
-        reading = {**reading, "depth": MADE_HERE}
-    if reading["depth"] == MADE_HERE:
+    not_yet = {key: None for key in ("masks", "depth") if reading[key] == MADE_HERE}
+    bare = {**reading, **not_yet, "depth_scale": None}
+    # What is wrong with the bounds comes out when the scene is read at last; points may mend it.
+    scene = read_described_scene(root, bare, guess_bounds=True)
+    reading = {**reading, **_points_wanted(reading, scene, output)}
+    if MADE_HERE in (reading["depth"], reading["points"]):
         make_points(scene, run_path, settings, output)
     if reading["masks"] == MADE_HERE:
-        scene = read_described_scene(root, located({**reading, "masks": None}, run_path))
-        make_masks_of(scene, run_path, settings, output)
+        seen = located({**reading, "masks": None, "depth_scale": None}, run_path)
+        make_masks_of(read_described_scene(root, seen, guess_bounds=True), run_path, settings, output)
     else:
         # Said once and for all: masks that appear in the scene later do not change what the run was made from.
-        kept = reading["masks"] if isinstance(reading["masks"], str) and reading["masks"] != ANY_MASKS else masked
-        reading = {**reading, "masks": kept or None}
+        masked = any(view.mask_path is not None for view in scene.views)
+        named = isinstance(reading["masks"], str) and reading["masks"] != ANY_MASKS
+        reading = {**reading, "masks": reading["masks"] if named else masked or None}
     return read_described_scene(root, located(reading, run_path)), reading
+
+
+def _points_wanted(reading: dict[str, Any], scene: "Scene", output: Output) -> dict[str, Any]:
+    """Which points are made besides what was asked for."""
+    if reading["depth"] is None and needs_points(scene):
+        output.note("Nothing says where the object is: points are triangulated, as with --depth auto.")
+        return {"depth": MADE_HERE}
+    if reading["depth_scale"] == "solve" and reading["depth"] != MADE_HERE and scene.sparse_depth is None:
+        output.note("The scale of depth maps is solved from points: they are triangulated, as with --depth auto.")
+        return {"points": MADE_HERE}
+    return {}
 
 
 def needs_points(scene: "Scene") -> bool:
@@ -61,11 +72,24 @@ def make_points(scene: "Scene", run_path: Path, settings: "Settings", output: Ou
 
 
 def make_masks_of(scene: "Scene", run_path: Path, settings: "Settings", output: Output) -> None:
-    """Make a mask for every view, unless the run has those of the same input."""
+    """Make a mask for every view, unless the run has those of the same input; a stop on request ends the command."""
+    from dvr_cli.commands.stopping import stop_on_signals
+    from dvr_cli.fitting.events import Message, StepReport
     from dvr_cli.fitting.scene_description import MASKS_FOLDER
-    from dvr_cli.scenes.masks.auto import make_masks
+    from dvr_cli.scenes.masks.auto import Stopped, make_masks
 
-    with output.progress() as report:
-        made = make_masks(scene, run_path / MASKS_FOLDER, settings.threads, settings.seed, report)
+    with output.progress() as show, stop_on_signals(lambda text: show(Message(text))) as stop:
+
+        def report(done: int, total: int) -> None:
+            show(StepReport("making masks", done, total, {}, None, None, None))
+
+        try:
+            made = make_masks(scene, run_path / MASKS_FOLDER, settings.threads, settings.seed, report, stop)
+        except Stopped:
+            made = None
+    if made is None:
+        output.note("Stopped before the masks were there; the same command begins again.")
+        raise typer.Exit(stop.exit_code)
+    output.note(f"Masks: made from {made.method}, quality {made.overall:.2f} of 1 ({made.folder})")
     for note in made.notes:
-        output.note(note)
+        output.note(f"Note: {note}")

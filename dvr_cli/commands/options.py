@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -34,6 +34,19 @@ def parse_image_size(text: str) -> int | str:
     if re.fullmatch(r"\d{1,6}", text) is None:
         raise typer.BadParameter(f"{text!r} is no size: expected pixels, e.g. 800, or full.")
     return int(text)
+
+
+def parse_depth_scale(text: str) -> float | str:
+    """`solve`, or a number above 0."""
+    if text == "solve":
+        return text
+    try:
+        factor = float(text)
+    except ValueError:
+        factor = 0.0
+    if not 0 < factor < float("inf"):
+        raise typer.BadParameter(f"{text!r} is no scale: expected a number above 0, or solve.")
+    return factor
 
 
 def existing_path(path: Path, scene: Path, option: str) -> Path:
@@ -82,6 +95,16 @@ DepthOption = Annotated[
         metavar="auto|PATH",
         help="Sparse or dense depth: sparse.npz, a PLY cloud, a COLMAP model or a folder of depth maps; auto: points "
         "are triangulated here. A relative path may start in the scene's folder.",
+        show_default=False,
+    ),
+]
+DepthScaleOption = Annotated[
+    Any,
+    typer.Option(
+        "--depth-scale",
+        parser=parse_depth_scale,
+        metavar="solve|NUMBER",
+        help="What values of depth maps are multiplied with; solve: found for each map from points.",
         show_default=False,
     ),
 ]

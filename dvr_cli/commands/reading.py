@@ -25,7 +25,7 @@ class Reading:
     views: str | None = None
     depth: str | None = None
     """"auto": triangulated here; else a path."""
-    depth_scale: str | None = None
+    depth_scale: str | float | None = None
     """"solve", or a number."""
     hold_out: int | None = None
 
@@ -67,6 +67,7 @@ def reading_options(scene: Path, reading: Reading) -> dict[str, Any]:
         "masks": masks,
         "depth": _made_here_or_path(reading.depth, root, "--depth"),
         "depth_scale": reading.depth_scale,
+        "points": None,
         "cameras": None if cameras is None else _kept(cameras, root, "--colmap" if reading.colmap else "--cameras"),
         "format": "colmap" if reading.colmap is not None else reading.format_name,
         "view_range": reading.views,

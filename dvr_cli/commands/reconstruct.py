@@ -13,6 +13,7 @@ from dvr_cli.commands.options import (
     CamerasOption,
     ColmapOption,
     DepthOption,
+    DepthScaleOption,
     DeviceOption,
     FormatOption,
     HoldOutOption,
@@ -46,6 +47,7 @@ def reconstruct_command(
     no_masks: NoMasksOption = False,
     mask_folder: MaskFolderOption = None,
     depth: DepthOption = None,
+    depth_scale: DepthScaleOption = None,
     colmap: ColmapOption = None,
     cameras: CamerasOption = None,
     format_name: FormatOption = None,
@@ -89,9 +91,7 @@ def reconstruct_command(
     output = Output(quiet, as_json)
     root = scene_folder(scene)
     run_path = out if out is not None else Path("runs") / (root.resolve().name or "scene")
-    how = Reading(
-        masks, no_masks, mask_folder, colmap, cameras, format_name, views, depth, depth_scale=None, hold_out=hold_out
-    )
+    how = Reading(masks, no_masks, mask_folder, colmap, cameras, format_name, views, depth, depth_scale, hold_out)
     reading = reading_options(scene, how)
     overrides = {"time_limit": time, "image_size": image_size, "device": device, "threads": threads, "seed": seed}
     settings, reading = _settings_and_reading(run_path, reading, preset, config, overrides, steps, resume, overwrite)

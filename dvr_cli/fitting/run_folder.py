@@ -21,10 +21,13 @@ from dvr_cli.errors import RunError
 from dvr_cli.files import disk_errors, write_text
 from dvr_cli.fitting.checkpoints import Checkpoints
 from dvr_cli.fitting.events import Message
-from dvr_cli.fitting.scene_description import changed_inputs, located
+from dvr_cli.fitting.scene_description import MASKS_FOLDER, POINTS_FILE, changed_inputs, located
 
 RESUME_MAY_CHANGE = ("device", "threads", "time_limit")
 """Settings that may differ when a run is resumed: they say where and how long, not what."""
+
+MADE_FOLDERS = (MASKS_FOLDER, Path(POINTS_FILE).parts[0])
+"""Folders of masks and points that are made before the run itself begins."""
 
 _SPACE_ADVICE = "Free some space and go on with --resume: earlier checkpoints are intact."
 _LARGEST_TEXT = 100_000_000
@@ -307,8 +310,8 @@ def check_target(path: Path, resume: bool, overwrite: bool) -> None:
 
 
 def _is_foreign(path: Path) -> bool:
-    """False for what a run leaves when it is killed before it has written its first file."""
-    return path.name != "lock" and not path.name.startswith(".")
+    """False for what a run leaves when it is killed before its first file, and for what is made before it begins."""
+    return path.name not in ("lock", *MADE_FOLDERS) and not path.name.startswith(".")
 
 
 def _finite(value: Any) -> Any:

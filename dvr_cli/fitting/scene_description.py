@@ -22,14 +22,14 @@ _DIGEST_BYTES = 16
 ANY_MASKS: Literal["any"] = "any"
 """The option `masks` before a scene has been read: those that it holds, if it holds any."""
 MADE_HERE = "auto"
-"""The options `masks` and `depth` when dvr makes them, in the folder of the run."""
+"""The options `masks`, `depth` and `points` when dvr makes them, in the folder of the run."""
 MASKS_FOLDER, POINTS_FILE = "masks", "depth/sparse.npz"
 """Where in the folder of a run they are."""
 
 
 def located(options: dict[str, Any], run: Path) -> dict[str, Any]:
     """The options with the places of what was made for the run in this folder."""
-    places = {"masks": MASKS_FOLDER, "depth": POINTS_FILE}
+    places = {"masks": MASKS_FOLDER, "depth": POINTS_FILE, "points": POINTS_FILE}
     made = {key: str((run / place).resolve()) for key, place in places.items() if options.get(key) == MADE_HERE}
     return {**options, **made}
 
@@ -113,6 +113,8 @@ def _read(root: Path, options: dict[str, Any], hold_out: int | None, guess_bound
         cameras=path("cameras") or path("colmap"),
         format_name="colmap" if options.get("colmap") else options.get("format"),
         depth=path("depth"),
+        points=path("points"),
+        depth_scale=options.get("depth_scale"),
         view_range=options.get("view_range"),
         hold_out=hold_out,
         guess_bounds=guess_bounds,

@@ -12,6 +12,7 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
+from dvr_cli.commands.arguments import Command
 from dvr_cli.commands.render import render_command
 from dvr_cli.errors import DvrError
 from dvr_cli.fitting.run_folder import RunFolder
@@ -24,7 +25,7 @@ from tests.fitting.tiny_runs import TINY, exact_mesh, fit
 
 SIZE = 96
 APP = typer.Typer()
-APP.command()(render_command)
+APP.command(cls=Command)(render_command)
 
 
 @pytest.fixture(scope="module")

@@ -14,23 +14,22 @@ from dvr_cli.errors import SceneError
 from dvr_cli.scenes.bounds import GUESS, find_bounds
 from dvr_cli.scenes.cameras import ball_similarity
 from dvr_cli.scenes.depth_maps import find_depth_maps
+from dvr_cli.scenes.depth_scale import with_scaled_depth, with_solved_depth
 from dvr_cli.scenes.image_files import image_shape
 from dvr_cli.scenes.images import small_masks
+from dvr_cli.scenes.masks.meaning import with_meanings
+from dvr_cli.scenes.masks.naming import has_masks, masks_of_scene
 from dvr_cli.scenes.readers.colmap import is_model
 from dvr_cli.scenes.readers.files import (
-    MASK_FOLDERS,
     FoundScene,
-    MaskFile,
-    find_mask_folder,
     held_out_indices,
-    match_masks,
     same_aspect,
     without_views,
 )
 from dvr_cli.scenes.readers.table import READERS, Reader
 from dvr_cli.scenes.rig import guessed_ball
 from dvr_cli.scenes.sparse_depth import read_sparse_depth
-from dvr_cli.scenes.views import Scene, SparseDepth, View
+from dvr_cli.scenes.views import DepthScale, Scene, SparseDepth, View
 
 # Longest side of the masks from which bounds are found.
 BOUNDS_MASK_SIZE = 200
@@ -43,6 +42,8 @@ def read_scene(
     cameras: Path | None = None,
     format_name: str | None = None,
     depth: Path | None = None,
+    points: Path | None = None,
+    depth_scale: float | Literal["solve"] | None = None,
     view_range: str | None = None,
     hold_out: int | None = None,
     guess_bounds: bool = False,
@@ -52,11 +53,12 @@ def read_scene(
     `root`: the scene's folder, or a camera file in it. `masks`: a folder, True for those that the scene holds, "any"
     for the same if it holds any, None or False for none. `cameras`: the camera file or model folder, instead of the one
     that the folder itself shows; `format_name`: the name of a reader, instead of the first that fits. `depth`:
-    sparse.npz, a PLY cloud, a COLMAP model or a folder of depth maps. `view_range`: for example "0-11,20". `hold_out`:
-    leave out every such view of those, from the first; neither their masks nor what they saw of the points is used.
-    `guess_bounds`: where nothing says where the object is, because masks and cameras contradict each other or there is
-    one view only, guess instead of raising: for a diagnosis of what is wrong.
-    SceneError or DepthError for anything that cannot be used.
+    sparse.npz, a PLY cloud, a COLMAP model or a folder of depth maps; `points`: the first three, besides depth maps.
+    `depth_scale`: what the values of depth maps are multiplied with, or "solve" (`scenes.depth_scale`). `view_range`:
+    for example "0-11,20". `hold_out`: leave out every such view of those, from the first; neither their masks nor what
+    they saw of the points is used. `guess_bounds`: where nothing says where the object is, because masks and cameras
+    contradict each other or there is one view only, guess instead of raising. SceneError or DepthError for anything
+    that cannot be used.
     """
     if root.is_file():
         root, cameras = root.parent, cameras or root
@@ -67,20 +69,22 @@ def read_scene(
     if others and cameras is None and format_name is None:
         notes.append(f"the folder is read as {reader.name}; --format {' or '.join(others)} would read it otherwise")
     if masks == "any":
-        masks = bool(found.masks) or any((root / name).is_dir() for name in MASK_FOLDERS)
+        masks = bool(found.masks) or has_masks(root, found.views)
     if masks is not None and masks is not False:
         views = _with_masks(root, found, masks)
-        notes += _without_masks(views)
+        views, inverted = with_meanings(views, found.world_from_unit, found.sparse_depth)
+        notes += [*_without_masks(views), *inverted]
     names = tuple(view.name for view in views)
-    sparse, depth_maps = found.sparse_depth, None
+    sparse, (depth_maps, depth_scales) = found.sparse_depth, _depth_maps(found, views)
     if depth is not None and _is_depth_map_folder(depth):
-        depth_maps = find_depth_maps(depth, views)
+        depth_maps, depth_scales = find_depth_maps(depth, views), None
     elif depth is not None:
         sparse = read_sparse_depth(depth, names, found.all_names)
+    if points is not None:
+        sparse = read_sparse_depth(points, names, found.all_names)
     unit_from_world, source = _bounds(found, views, sparse, guess_bounds)
-    name = root.resolve().name
-    return Scene(
-        name,
+    scene = Scene(
+        root.resolve().name,
         root,
         reader.name,
         views,
@@ -88,9 +92,29 @@ def read_scene(
         source,
         sparse,
         depth_maps,
+        depth_scales,
         notes=tuple(notes),
         region_given=found.world_from_unit is not None,
     )
+    return scene if depth_scale is None else _with_depth_scale(scene, depth_scale)
+
+
+def _depth_maps(
+    found: FoundScene, views: tuple[View, ...]
+) -> tuple[tuple[Path | None, ...] | None, tuple[DepthScale | None, ...] | None]:
+    """The depth maps that the format itself names, in the order of the views, and what turns them into camera z."""
+    paths = tuple(found.depth_maps.get(view.name) for view in views)
+    if not any(paths):
+        return None, None
+    scale = None if found.depth_scale is None else (DepthScale(found.depth_scale),) * len(views)
+    return paths, scale
+
+
+def _with_depth_scale(scene: Scene, depth_scale: float | Literal["solve"]) -> Scene:
+    if depth_scale != "solve":
+        return with_scaled_depth(scene, depth_scale)
+    solved, notes = with_solved_depth(scene)
+    return replace(solved, notes=(*solved.notes, *notes))
 
 
 def _find(root: Path, cameras: Path | None, format_name: str | None) -> tuple[Reader, Path, tuple[str, ...]]:
@@ -133,9 +157,7 @@ def _with_masks(root: Path, found: FoundScene, masks: Path | bool) -> tuple[View
     names = tuple(view.name for view in found.views)
     files = dict(found.masks) if masks is True else {}
     if not files:
-        folder = find_mask_folder(root, masks)
-        paths = match_masks(folder, names, found.all_names if found.paired_by_order else ())
-        files = {name: MaskFile(path) for name, path in paths.items()}
+        files = masks_of_scene(root, masks, found.views, found.all_names if found.paired_by_order else ())
     if not files:
         raise SceneError(
             f"There is no mask for any of {len(names)} images: looked for {names[0]}, {Path(names[0]).stem}.png and so "

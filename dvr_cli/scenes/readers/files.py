@@ -55,6 +55,8 @@ class FoundScene:
     """Masks that the format itself names, by the name of their view: alpha channels, or files beside the cameras."""
     depth_maps: Mapping[str, Path] = field(default_factory=dict)
     """Depth maps that the format itself names, by the name of their view."""
+    depth_scale: float | None = None
+    """What the values of these depth maps are multiplied with; None: they are world units as the file says."""
     notes: tuple[str, ...] = ()
     """What a user should know, one sentence each: photographs that are listed but missing, for example."""
 

@@ -56,6 +56,9 @@ class Frame:
     where: str
     """File and number of the frame, for messages."""
 
+DEPTH_UNIT = 0.001
+"""World units of one step of a depth map, PNG or npy: nerfstudio's default."""
+
 
 def find(root: Path) -> Path | None:
     """transforms.json, None if there is none."""
@@ -87,6 +90,7 @@ def read(root: Path, camera_path: Path, view_range: str | None) -> FoundScene:
         all_names=tuple(frame.name for frame in frames),
         masks={name: MaskFile(path) for name, path in masks.items()},
         depth_maps=depth_maps,
+        depth_scale=DEPTH_UNIT if depth_maps else None,
         notes=(*notes, *mask_notes, *depth_notes, *point_notes),
     )
 
