@@ -119,6 +119,19 @@ def read_features(path: Path) -> Features:
     return Features(arrays["keypoints"], arrays["descriptors"], float(arrays["blur"]))
 
 
+class StoredFeatures(Sequence[Features]):
+    """Features of many photographs, read one at a time as they are asked for: together they may not fit the memory."""
+
+    def __init__(self, photographs: Sequence[Photograph], folder: Path) -> None:
+        self._files = [feature_file(photograph, folder) for photograph in photographs]
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __getitem__(self, index: Any) -> Any:
+        return read_features(self._files[index])
+
+
 def _sift(grey: UInt8[np.ndarray, "h w"], threshold: float) -> tuple[Any, Any]:
     """Keypoints and descriptors, largest scales first where there are more than wanted."""
     import pycolmap

@@ -26,7 +26,7 @@ import numpy as np
 from dvr_cli.errors import SceneError
 from dvr_cli.files import disk_errors, write_text
 from dvr_cli.preparing.advice import advice, verdict
-from dvr_cli.preparing.features import Features, extract_features, feature_file, read_features
+from dvr_cli.preparing.features import StoredFeatures, extract_features, feature_file
 from dvr_cli.preparing.libraries import quiet_logs
 from dvr_cli.preparing.masking import MADE_NEVER, mask_scene
 from dvr_cli.preparing.matching import match_pairs, read_connections, write_database
@@ -179,10 +179,6 @@ class _Stages:
         values = self._summary(solved, self._masks(scene), notes)
         return Prepared(values, self.repeated)
 
-    def _features(self) -> list[Features]:
-        folder = self.work.path / "features"
-        return [read_features(feature_file(photograph, folder)) for photograph in self.photographs]
-
     @property
     def _database(self) -> Path:
         return self.work.path / "database.db"
@@ -192,7 +188,7 @@ class _Stages:
         if self.work.done("matching", wanted) and self._database.is_file():
             return wanted
         self.repeated = False
-        features = self._features()
+        features = StoredFeatures(self.photographs, self.work.path / "features")
         if not (self.work.done("database", self.database_from) and self._database.is_file()):
             self.work.begin("database", "matching")
             with disk_errors(self._database, SceneError, SPACE_ADVICE):
@@ -200,7 +196,6 @@ class _Stages:
             self.work.finish("database", self.database_from)
         pairs = pairs_to_match(features, self.from_video)
         blur = [found.blur for found in features]
-        del features
         match_pairs(self._database, pairs, self.request.threads, self.request.seed, self.report, self.stop)
         inliers = read_connections(self._database, len(self.photographs)).inliers
         self.work.finish("matching", wanted, {"pairs": len(pairs), "blur": blur, "inliers": _sparse(inliers)})

@@ -97,6 +97,7 @@ def test_lens_that_is_asked_for_is_given(place, tmp_path):
     shutil.copytree(folder / "scene", tmp_path / "scene")
     for camera in ("opencv", "SIMPLE_PINHOLE"):
         result = run(folder / "photographs", tmp_path / "scene", "--camera", camera, "--json", "--threads", "1")
+        assert result.exit_code == 0, (result.output, result.exception)
         lens = json.loads(result.stdout)["cameras"][0]
         assert lens["model"] == camera.upper()
         assert lens["parameters"][0] == pytest.approx(1.15 * 224, rel=0.03)
