@@ -67,7 +67,7 @@ def convert_command(
     target_folder = out if out is not None else Path(f"{folder.resolve().name}-{target.name}")
     check_target(target_folder, folder, overwrite)
     reading = Reading(masks, no_masks, mask_folder, None, cameras, format_name, views, depth)
-    found = read_described_scene(folder, reading_of(scene, reading))
+    found = read_described_scene(folder, reading_of(scene, reading), guess_bounds=True)
     for note in found.notes:
         output.note(f"Note: {note}.")
     with output.progress() as report:

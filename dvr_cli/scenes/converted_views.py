@@ -34,9 +34,9 @@ class ConvertedView:
     camera: Camera
     """Of the saved image."""
     copied: bool
-    """Whether the file is copied byte for byte."""
-    saved: Callable[[], None]
-    """Called when the photograph has been saved."""
+    """Whether the file is copied byte for byte, unless the format wants an alpha channel in it."""
+    saved: Callable[[bool], None]
+    """Called when the photograph has been saved, with whether it was copied."""
 
     @property
     def suffix(self) -> str:
@@ -61,7 +61,7 @@ class ConvertedView:
             save_png_image(Image.fromarray(deep), path)
         else:
             save_png(_bytes(self._pixels()), path)
-        self.saved()
+        self.saved(self.copied)
 
     def save_mask(self, path: Path) -> None:
         """Write the mask as 8-bit PNG, white = object."""
@@ -72,7 +72,7 @@ class ConvertedView:
         pixels = _bytes(self._pixels())
         mask = self._mask() if self.has_mask else np.ones(pixels.shape[:2], dtype=bool)
         save_png(np.concatenate([pixels, _bytes(mask)[:, :, None]], axis=2), path)
-        self.saved()
+        self.saved(False)
 
     def _pixels(self) -> Float[np.ndarray, "h w 3"]:
         """The photograph as `camera` sees it, in [0, 1]."""
@@ -85,18 +85,8 @@ class ConvertedView:
         return mask if self.camera is camera else resampled_mask(mask, camera, self.camera)
 
 
-def converted_views(
-    scene: Scene, target: Reader, report: Callable[[int, int], None] | None = None
-) -> list[ConvertedView]:
-    """The views as the target can hold them, in the scene's order."""
-    done = 0
-
-    def saved() -> None:
-        nonlocal done
-        done += 1
-        if report:
-            report(done, len(scene.views))
-
+def converted_views(scene: Scene, target: Reader, saved: Callable[[bool], None]) -> list[ConvertedView]:
+    """The views as the target can hold them, in the scene's order; `saved` is called for each photograph."""
     views: list[ConvertedView] = []
     names: set[str] = set()
     for view in scene.views:

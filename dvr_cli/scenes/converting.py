@@ -72,23 +72,32 @@ def convert_scene(
     `report` is called with the number of photographs saved and in all. SceneError if something cannot be read, written,
     or does not come back as it should.
     """
-    views = converted_views(scene, target, report)
+    saved: list[bool] = []
+
+    def note_saved(copied: bool) -> None:
+        saved.append(copied)
+        if report:
+            report(len(saved), len(scene.views))
+
+    views = converted_views(scene, target, note_saved)
     region = scene.world_from_unit if scene.region_given else None
     with disk_errors(folder, SceneError, "Free some space or name another folder, and convert again."):
         folder.mkdir(parents=True, exist_ok=True)
         target.write(folder, views, region, scene.sparse_depth)
     masked = any(view.has_mask for view in views)
     try:
-        found = read_scene(folder, masks="any" if masked else None, format_name=target.name)
+        found = read_scene(folder, masks="any" if masked else None, format_name=target.name, guess_bounds=True)
     except DvrError as cause:
         raise SceneError(
             f"What was written to {folder} cannot be read as {target.name}: {cause}\n"
             "If the folder held files before, empty it and convert again."
         ) from cause
-    return _conversion(scene, views, found, target, folder)
+    return _conversion(scene, views, found, target, folder, sum(saved))
 
 
-def _conversion(scene: Scene, views: Sequence[ConvertedView], found: Scene, target: Reader, folder: Path) -> Conversion:
+def _conversion(
+    scene: Scene, views: Sequence[ConvertedView], found: Scene, target: Reader, folder: Path, copied: int
+) -> Conversion:
     if len(found.views) != len(views):
         raise SceneError(
             f"{folder} holds {len(found.views)} views where {len(views)} were written: it held others before.\n"
@@ -100,7 +109,7 @@ def _conversion(scene: Scene, views: Sequence[ConvertedView], found: Scene, targ
         folder=folder,
         format=target.name,
         views=len(views),
-        copied=sum(view.copied for view in views),
+        copied=copied,
         undistorted=sum(view.view.distorted is not None for view in views),
         turned=sum(view.view.orientation != 1 for view in views),
         resampled=sum(view.camera is not view.view.camera for view in views),
