@@ -43,59 +43,53 @@ class Tally:
         return self.scenes + self.errors + len(self.failures)
 
 
-def fuzz(name: str, first: int, inputs: int, seed: int) -> Tally:
-    """Try inputs of one reader, in a process that is replaced whenever it dies."""
-    tally, following, end = Tally(name), first, first + inputs
-    while following < end and len(tally.failures) < MOST_FAILURES:
+def fuzz(names: list[str], first: int, inputs: int, seed: int) -> list[Tally]:
+    """Try inputs of some readers, in a process that is replaced whenever it dies."""
+    tallies = {name: Tally(name) for name in names}
+    following = dict.fromkeys(names, first)
+    while jobs := [(name, start, first + inputs) for name, start in following.items() if start < first + inputs]:
         with tempfile.TemporaryDirectory() as folder:
-            following = _one_process(tally, Path(folder), following, end, seed)
-    return tally
+            _one_process(tallies, following, jobs, Path(folder), seed)
+        for name, tally in tallies.items():
+            if len(tally.failures) >= MOST_FAILURES:
+                following[name] = first + inputs
+    return list(tallies.values())
 
 
-def _one_process(tally: Tally, folder: Path, first: int, end: int, seed: int) -> int:
-    """The number of the first input that is still to be tried."""
-    command = [sys.executable, "-m", "tests.fuzzing.worker", tally.name, str(folder), str(first), str(end), str(seed)]
+def _one_process(
+    tallies: dict[str, Tally], following: dict[str, int], jobs: list[tuple[str, int, int]], folder: Path, seed: int
+) -> None:
+    """Do the jobs until the process ends; `following` is then the first input of each reader that is still to do."""
+    command = [sys.executable, "-m", "tests.fuzzing.worker", json.dumps(jobs), str(folder), str(seed)]
     environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1"}
-    error_file = folder / "stderr"
+    error_file, started = folder / "stderr", None
     with (
         error_file.open("wb") as errors,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, env=environment) as process,
     ):
         assert process.stdout is not None
-        started, following = None, first
-        limit = START_SECONDS
+        limit = time.monotonic() + START_SECONDS
         for line in _lines(process.stdout):
             if line is None:
-                if time.monotonic() > limit_time(process, limit):
+                if time.monotonic() > limit:
                     process.kill()
                     break
                 continue
-            report = json.loads(line)
-            process.last = time.monotonic()  # type: ignore[attr-defined]
-            limit = NATIVE_SECONDS
-            if "start" in report:
-                started = report["start"]
-            else:
-                _count(tally, report, seed)
-                started, following = None, report["index"] + 1
+            report, limit = json.loads(line), time.monotonic() + NATIVE_SECONDS
+            started = None if "outcome" in report else report
+            if "outcome" in report:
+                _count(tallies[report["reader"]], report, seed)
+                following[report["reader"]] = report["index"] + 1
         code = process.wait()
+    tail = error_file.read_text(errors="replace")[-1500:]
     if started is not None:
-        tail = error_file.read_text(errors="replace")[-1500:]
-        tally.failures.append(f"{tally.name} --seed {seed} --first {started}: the process died ({code})\n{tail}")
-        return started + 1
-    if code != 0:
-        tail = error_file.read_text(errors="replace")[-1500:]
-        tally.failures.append(f"{tally.name}: the worker could not start ({code})\n{tail}")
-        return end
-    return following
-
-
-def limit_time(process: Any, limit: float) -> float:
-    """When a process that has not reported since its last line counts as hung."""
-    last = getattr(process, "last", None)
-    if last is None:
-        process.last = last = time.monotonic()
-    return last + limit
+        name, index = started["reader"], started["index"]
+        tallies[name].failures.append(f"{name} --seed {seed} --first {index}: the process died ({code})\n{tail}")
+        following[name] = index + 1
+    elif code != 0:
+        for name, _, end in jobs:
+            tallies[name].failures.append(f"{name}: the worker could not go on ({code})\n{tail}")
+            following[name] = end
 
 
 def _lines(stream: IO[bytes]) -> Any:
@@ -149,7 +143,7 @@ def main() -> int:
     print(f"{'reader':<18}{'inputs':>8}{'scenes':>8}{'errors':>8}{'failures':>10}{'slowest':>9}{'peak MiB':>10}")
     failed = False
     for name in names:
-        tally = fuzz(name, arguments.first, arguments.inputs, arguments.seed)
+        (tally,) = fuzz([name], arguments.first, arguments.inputs, arguments.seed)
         failed |= bool(tally.failures)
         counts = f"{tally.inputs:>8}{tally.scenes:>8}{tally.errors:>8}{len(tally.failures):>10}"
         print(f"{name:<18}{counts}{tally.slowest:>8.2f}s{tally.peak >> 20:>10}", flush=True)

@@ -76,8 +76,10 @@ class Scene:
         for _ in range(int(generator.choice([1, 1, 1, 2]))):
             pool = self.cameras if generator.random() < 0.75 else list(self.files)
             path = pool[int(generator.integers(len(pool)))]
-            changed.append(path)
             kind = generator.random()
+            if path in changed:
+                continue
+            changed.append(path)
             if kind < 0.01:
                 path.unlink(missing_ok=True)
             elif kind < 0.02:
@@ -136,40 +138,49 @@ def _judge_message(message: str) -> tuple[str, str]:
     return "error", message[:200]
 
 
-def main(name: str, folder: Path, first: int, end: int, seed: int) -> None:
-    """Try inputs `first` to `end` of one reader in `folder`."""
-
-    def alarm(*_: object) -> None:
-        raise TookTooLong
-
-    signal.signal(signal.SIGALRM, alarm)
+def main(jobs: list[tuple[str, int, int]], folder: Path, seed: int) -> None:
+    """Try inputs `first` to `end` of each job (reader, first, end) in `folder`."""
+    signal.signal(signal.SIGALRM, raise_alarm)
     warnings.simplefilter("ignore")
     (folder / "secret.png").write_bytes(b"not for readers")
-    scenes = [Scene(template) for template in write_templates(folder / "scenes", name)]
     watch = Watch()
-    for scene in scenes:
+    scenes = {name: [Scene(template) for template in write_templates(folder / "scenes", name)] for name, _, _ in jobs}
+    for scene in (scene for of_reader in scenes.values() for scene in of_reader):
         # The untouched scene must be read, and what is imported late is imported before memory is limited.
         outcome, text = try_scene(scene, np.random.default_rng(0), watch)
         if outcome != "scene" and not _is_import(text):
             raise SystemExit(f"{scene.template.folder.name} as written is no scene: {text}")
     resource.setrlimit(resource.RLIMIT_AS, (_virtual_memory() + 2 * MEMORY,) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    for index in range(first, end):
-        generator = np.random.default_rng([seed, zlib.crc32(name.encode()), index])
-        scene = scenes[int(generator.integers(len(scenes)))]
-        print(json.dumps({"start": index}), flush=True)
-        started = time.perf_counter()
-        changed = scene.damage(generator)
-        outcome, text = try_scene(scene, generator, watch)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        if outcome != "failure" and peak > MEMORY:
-            outcome, text = "failure", f"memory {peak >> 20} MiB after {text}"
-        report = {"index": index, "outcome": outcome, "text": text, "seconds": time.perf_counter() - started}
-        print(json.dumps(report | {"files": [path.name for path in changed], "peak": peak}), flush=True)
-        if peak > MEMORY:
-            # The peak of a process never falls; a fresh one takes over.
-            return
-        scene.restore(changed)
+    for name, first, end in jobs:
+        for index in range(first, end):
+            if not _one_input(name, index, scenes[name], seed, watch):
+                return
+
+
+def _one_input(name: str, index: int, scenes: list[Scene], seed: int, watch: Watch) -> bool:
+    """Try one input and report; False when this process has taken too much memory to go on."""
+    generator = np.random.default_rng([seed, zlib.crc32(name.encode()), index])
+    scene = scenes[int(generator.integers(len(scenes)))]
+    report: dict[str, Any] = {"reader": name, "index": index}
+    print(json.dumps(report), flush=True)
+    changed = scene.damage(generator)
+    started = time.perf_counter()
+    outcome, text = try_scene(scene, generator, watch)
+    seconds = time.perf_counter() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    if outcome != "failure" and peak > MEMORY:
+        outcome, text = "failure", f"memory {peak >> 20} MiB after {text}"
+    report |= {"outcome": outcome, "text": text, "seconds": seconds, "peak": peak}
+    print(json.dumps(report | {"files": [path.name for path in changed]}), flush=True)
+    scene.restore(changed)
+    # The peak of a process never falls; a fresh one takes over.
+    return peak <= MEMORY
+
+
+def raise_alarm(*_: object) -> None:
+    """What the alarm does."""
+    raise TookTooLong
 
 
 def _is_import(text: str) -> bool:
@@ -182,4 +193,4 @@ def _virtual_memory() -> int:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5]))
+    main(json.loads(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
