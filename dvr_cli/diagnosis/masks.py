@@ -39,7 +39,7 @@ def mask_findings(
             "Put masks into mask/ or make them with --masks auto; without them the surroundings are modelled as well"
         )
         return [Finding("no-masks", "note", text, advice)]
-    findings = [*_missing(evidence), *_constant(masked)]
+    findings = [*_missing(evidence), *_constant(masked), *_taken_inverted(evidence)]
     if agreement is None:
         text = "No mask has any object in it, so there is no hull"
         advice = "Write masks that are white on the object (docs/formats.md)"
@@ -151,6 +151,15 @@ def _inverted(masked: Sequence[LoadedView], agreement: Agreement) -> list[Findin
     text = f"{count_of(len(inverted), 'mask')} inverted (black on the object): {listed(inverted)}"
     advice = "Invert them: white must mark the object"
     return [Finding("mask-inverted", "warning", text, advice, tuple(inverted))]
+
+
+def _taken_inverted(evidence: Evidence) -> list[Finding]:
+    """Masks that reading has found to be inverted (`scenes.masks.meaning`) and has put right in memory."""
+    names = tuple(v.view.name for v in evidence.views if v.view.mask_meaning == "black")
+    if not names:
+        return []
+    text = f"{count_of(len(names), 'mask')} inverted (black on the object), taken the other way round: {listed(names)}"
+    return [Finding("mask-inverted", "warning", text, "Invert them in their files, for other programs", names)]
 
 
 def all_inverted(evidence: Evidence) -> list[Finding]:

@@ -192,11 +192,9 @@ def test_empty_hull_names_the_masks_that_conflict(refused):
     refused("The hull is empty", "without 2 of them: 000002.png, 000007.png.", "--views")
 
 
-@pytest.mark.parametrize("kind", ["black", "inverted"])
-def test_masks_that_are_all_wrong(refused, kind):
-    for index, camera in enumerate(ring()):
-        mask = ~sphere_mask(camera)
-        Image.fromarray(mask & (kind == "inverted")).save(f"ball/mask/{index:06d}.png")
+def test_masks_that_are_all_wrong(refused):
+    for index in range(12):
+        Image.new("L", (64, 48), 0).save(f"ball/mask/{index:06d}.png")
     refused("The hull is empty", "white on the object")
 
 

@@ -59,6 +59,11 @@ def masks_of_scene(
     return {}
 
 
+def has_masks(root: Path, views: Sequence[View]) -> bool:
+    """Whether a scene has masks of its own: a folder of them, files beside its photographs, or alpha channels."""
+    return any((root / name).is_dir() for name in MASK_FOLDERS) or bool(masks_beside(views) or alpha_masks(views))
+
+
 def find_mask_folder(root: Path, masks: Path | bool) -> Path:
     """The folder of masks: the given one, or mask/ or masks/ in the scene; SceneError when there is none."""
     folders = [masks] if isinstance(masks, Path) else [root / name for name in MASK_FOLDERS]
