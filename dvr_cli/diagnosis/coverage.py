@@ -18,7 +18,7 @@ COVERED_DEGREES = 30.0
 SPHERE_SAMPLES = 2000
 FEW_VIEWS = 8
 MANY_VIEWS = 300
-WIDE_GAP_DEGREES = 70.0
+WIDE_GAP_DEGREES = 80.0
 """Radius of the largest cap without a camera from which on it is worth a word; a level ring leaves 70 above."""
 SPARSE_DEGREES = 35.0
 """Median angle to the nearest camera: beyond it photographs hardly show the same points."""

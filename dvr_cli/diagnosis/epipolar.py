@@ -27,7 +27,7 @@ MOST_VIEWS = 120
 FEWEST_MATCHES = 20
 """Of a pair that count; with fewer a fundamental matrix fits anything."""
 PAIRS_OF_A_VIEW = 6
-"""With the most matches; only these count, because matches of far views are mostly wrong."""
+"""The nearest; matches of far views are mostly wrong."""
 RANSAC_PIXELS = 1.5
 LARGE_ERROR = 2.5
 """Pixels at IMAGE_SIZE (median of a view) from which on a pose is wrong; good cameras have 0.2 to 1."""
@@ -75,7 +75,8 @@ def epipolar_figures(scene: Scene, threads: int | None = None) -> EpipolarFigure
     chosen = range(0, len(scene.views), step)
     names = [scene.views[index].name for index in chosen]
     with tempfile.TemporaryDirectory(prefix="dvr-inspect-") as folder:
-        matched = match_views(_LazyViews(scene, chosen), Path(folder), threads, 0, None)
+        pairs_to_match = nearest_pairs([scene.views[index].camera for index in chosen])
+        matched = match_views(_LazyViews(scene, chosen), Path(folder), threads, 0, None, pairs=pairs_to_match)
         pairs = list(_pairs(matched))
     error, count = {}, {}
     for index, name in enumerate(names):
@@ -89,6 +90,23 @@ def epipolar_figures(scene: Scene, threads: int | None = None) -> EpipolarFigure
     }
     in_full = {name: value * max(1.0, full[name] / IMAGE_SIZE) for name, value in error.items()}
     return EpipolarFigures(in_full, count, error, tuple(names))
+
+
+def nearest_pairs(cameras: Sequence[Camera]) -> list[tuple[int, int]]:
+    """Pairs (i < j): each view with the PAIRS_OF_A_VIEW that look most nearly the same way from the nearest places.
+
+    Two views at the very same place share no epipolar line, so they are no pair.
+    """
+    directions = np.stack([camera.camera_from_world[2, :3] for camera in cameras])
+    centres = np.stack([camera.centre for camera in cameras])
+    spread = max(float(np.linalg.norm(centres - centres.mean(axis=0), axis=1).mean()), 1e-300)
+    pairs = set()
+    for index in range(len(cameras)):
+        apart = np.linalg.norm(centres - centres[index], axis=1) / spread
+        far = np.where(apart < 1e-6, np.inf, apart + np.linalg.norm(directions - directions[index], axis=1))
+        nearest = np.argsort(far, kind="stable")[:PAIRS_OF_A_VIEW]
+        pairs |= {(min(index, int(other)), max(index, int(other))) for other in nearest if np.isfinite(far[other])}
+    return sorted(pairs)
 
 
 def epipolar_findings(figures: EpipolarFigures) -> list[Finding]:

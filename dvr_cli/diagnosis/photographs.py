@@ -13,10 +13,10 @@ NEIGHBOURS = 6
 """Views from similar directions that sharpness and brightness are compared with."""
 LEAST_SHARPNESS = 0.7
 """Of the neighbours'; a Gaussian blur of one pixel gives about 0.6 on a textured surface."""
-MOST_BRIGHTNESS = 1.6
-"""Times the neighbours', or as many times less."""
-MOST_WHITE = 0.25
-"""Share of the object in a photograph."""
+MOST_BRIGHTNESS = 2.0
+"""Times the neighbours', or as many times less; lamps at the side of an object make 1.6 from one view to the next."""
+MOST_WHITE = 0.5
+"""Share of the object in a photograph; a white skull in bright light has 0.4 and can be reconstructed."""
 SAME_PICTURE = 0.003
 """Root mean square difference of thumbnails; JPEG compression of one and the same photograph stays below."""
 FLAT = 0.01

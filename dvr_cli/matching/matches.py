@@ -66,11 +66,13 @@ def match_views(
     seed: int,
     report: Callable[[int, int], None] | None,
     fast: bool = False,
+    pairs: Sequence[tuple[int, int]] | None = None,
 ) -> Matched:
     """Features of all views and matches between neighbours; DepthError for fewer than two views.
 
-    `fast` looks for fewer features in large pictures. Each view is asked for once and not kept, so that a sequence may
-    load them as they are wanted. What `report` raises ends the work.
+    `fast` looks for fewer features in large pictures. `pairs`: which views to match, instead of `neighbouring_pairs`;
+    their matches are then not held against the cameras, and `Matched.matches` counts all of them. Each view is asked
+    for once and not kept, so that a sequence may load them as they are wanted. What `report` raises ends the work.
     """
     import pycolmap
 
@@ -86,7 +88,8 @@ def match_views(
     finest = 0 if fast and largest > LARGEST_PICTURE else -1
     _extract(len(cameras), images, masks, database, count, finest, report)
     reconstruction, view_of_image, features = _known_cameras(cameras, database)
-    matches = _match(neighbouring_pairs(cameras), reconstruction, database, count, report)
+    chosen = neighbouring_pairs(cameras) if pairs is None else list(pairs)
+    matches = _match(chosen, reconstruction, database, count, report, held_against_cameras=pairs is None)
     return Matched(reconstruction, database, images, view_of_image, tuple(cameras), features, matches)
 
 
@@ -190,8 +193,9 @@ def _match(
     database: Path,
     threads: int,
     report: Callable[[int, int], None] | None,
+    held_against_cameras: bool,
 ) -> int:
-    """Matches of these pairs into the database, and how many of them agree with the cameras."""
+    """Matches of these pairs into the database, and how many there are (that agree with the cameras)."""
     import pycolmap
 
     list_path = database.with_name("pairs.txt")
@@ -205,6 +209,9 @@ def _match(
         if report:
             done = (start + len(some)) / len(pairs)
             report(SHARE_OF_EXTRACTION + round((SHARE_OF_MATCHES - SHARE_OF_EXTRACTION) * done), 100)
+    if not held_against_cameras:
+        with silent_libraries(), pycolmap.Database.open(database) as opened:
+            return int(opened.num_matches())
     with silent_libraries():
         pycolmap.guided_geometric_verification(reconstruction, database, num_threads=threads)
         with pycolmap.Database.open(database) as opened:
