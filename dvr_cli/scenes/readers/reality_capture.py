@@ -5,7 +5,8 @@ Sidecars (XMP) are read by `reality_capture_xmp`; lenses are the same in both.
 heading, pitch and roll, in degrees, make the rotation Rz(-heading) Rx(pitch) Ry(roll) from a camera that looks along -z
 with y up to a world with z up; at 0, 0, 0 the camera looks down and the top of its image is north. x, y, alt is the
 camera's centre. f is the focal length of a film 36 mm wide; px and py move the principal point from the image's middle.
-All three count in the longer side of the image.
+All three count in the longer side of the image. t1 is OpenCV's p2, and t2 its p1: the program's own template for exports
+in OpenCV's order writes k1, k2, t2, t1, k3.
 """
 
 import csv
@@ -29,6 +30,8 @@ from dvr_cli.scenes.readers.text_files import finite_numbers, read_text
 from dvr_cli.scenes.views import SparseDepth, View
 from dvr_cli.scenes.writing import WritableView, require_no_skew
 
+ALIASES = {"yaw": "heading", "f_35mm": "f", "px_norm": "px", "py_norm": "py"}
+"""How RealityScan names columns that RealityCapture named otherwise."""
 POSE = ("x", "y", "alt", "heading", "pitch", "roll", "f")
 LENS = ("px", "py", "k1", "k2", "k3", "k4", "t1", "t2")
 WRITTEN = "registration.csv"
@@ -64,6 +67,7 @@ def _is_table(path: Path) -> bool:
 def _columns(line: str) -> dict[str, int] | None:
     """Positions of the columns by name, or None if this is not the line that names them."""
     words = [word.strip().strip('"').lstrip("#").lower() for word in line.split(",")]
+    words = [ALIASES.get(word, word) for word in words]
     return {word: index for index, word in enumerate(words)} if {"name", *POSE} <= set(words) else None
 
 
@@ -76,8 +80,6 @@ def read(root: Path, camera_path: Path, view_range: str | None) -> FoundScene:
     named = _with_photographs(exported, photographs, camera_path, notes)
     chosen = [named[index] for index in selected_indices(view_range, len(named))]
     views = tuple(_view(name, camera, photographs, camera_path) for name, camera in chosen)
-    if any(camera.tangential != (0.0, 0.0) for _, camera in chosen):
-        notes.append(f"{camera_path.name} has tangential distortion t1, t2, which is read in OpenCV's order of p1, p2")
     return FoundScene(views, all_names=tuple(name for name, _ in named), notes=tuple(notes))
 
 
@@ -115,7 +117,7 @@ def _row(words: list[str], columns: dict[str, int], where: str) -> Exported:
         values["f"],
         (values["px"], values["py"]),
         (values["k1"], values["k2"], values["k3"], values["k4"]),
-        (values["t1"], values["t2"]),
+        (values["t2"], values["t1"]),
         where,
     )
 

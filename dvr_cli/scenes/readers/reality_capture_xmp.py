@@ -41,6 +41,7 @@ class Exported:
     """Of the principal point from the image's middle, to the right and down."""
     radial: tuple[float, float, float, float]
     tangential: tuple[float, float]
+    """t2 and t1, which is OpenCV's order p1, p2."""
     where: str
     """File and line, for messages."""
 
@@ -118,6 +119,6 @@ def _camera(name: str, values: dict[str, str], where: str) -> Exported:
         numbers("FocalLength35mm", 1)[0],
         (numbers("PrincipalPointU", 1, "0")[0], numbers("PrincipalPointV", 1, "0")[0]),
         (k1, k2, k3, k4),
-        (t1, t2),
+        (t2, t1),
         where,
     )
