@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from dvr_cli.errors import SceneError
-from dvr_cli.scenes.images import load_view
+from dvr_cli.scenes.images import load_view, load_views
 from dvr_cli.scenes.readers import read_scene
 from tests.scenes.tiny_scenes import pixel_centres, ring, sphere_mask
 
@@ -150,6 +150,25 @@ def test_masks_and_points_that_the_file_names(tmp_path):
     np.testing.assert_allclose(read_scene(tmp_path, masks=True).sparse_depth.points, [[1, 2, 3], [4, 5, 6]])
 
 
+@pytest.mark.parametrize(
+    ("key", "top", "scale"),
+    [
+        ("depth_file_path", {}, 0.001),
+        ("depth_file_path", {"applied_scale": 0.5}, 0.0005),
+        ("depth_path", {"integer_depth_scale": 0.002}, 0.002),
+    ],
+)
+def test_depth_maps_that_the_file_names_in_world_units(tmp_path, key, top, scale):
+    write(tmp_path, [frame("a.png", **{key: "depth/a.png"}), frame("b.png")], fl_x=60.0, **top)
+    (tmp_path / "depth").mkdir()
+    values = np.full((48, 64), 3000, np.uint16)
+    values[0, 0] = 0
+    Image.fromarray(values).save(tmp_path / "depth" / "a.png")
+    depth, nothing = (view.depth for view in load_views(read_scene(tmp_path), None))
+    assert nothing is None and np.isnan(depth[0, 0])
+    np.testing.assert_allclose(depth[1:], 3000 * scale, rtol=1e-6)
+
+
 def test_applied_transform_is_in_the_matrices_already(tmp_path):
     matrix = np.eye(4)
     matrix[:3, 3] = 1, 2, 3
@@ -192,6 +211,7 @@ MIRRORED = np.diag([1.0, 1.0, -1.0, 1.0]).tolist()
         ([frame(), frame()], {"fl_x": 60.0}, "frame 1 has the photograph of frame 0"),
         ([], {"fl_x": 60.0}, "list of objects"),
         ([frame(mask_path="../../m.png")], {"fl_x": 60.0}, "lies outside"),
+        ([frame()], {"fl_x": 60.0, "applied_scale": -1}, "positive number"),
     ],
 )
 def test_what_cannot_be_used_is_refused(tmp_path, frames, top, message):

@@ -29,7 +29,7 @@ from dvr_cli.scenes.readers.files import (
     path_inside,
     selected_indices,
 )
-from dvr_cli.scenes.readers.json_files import listed_objects, number_array, read_json_object, text
+from dvr_cli.scenes.readers.json_files import listed_objects, number, number_array, read_json_object, text
 from dvr_cli.scenes.readers.transforms_cameras import frame_lens, frame_pose, transform_matrix
 from dvr_cli.scenes.sparse_depth import read_sparse_depth
 from dvr_cli.scenes.views import SparseDepth, View
@@ -39,6 +39,8 @@ CAMERA_FILE = "transforms.json"
 POINTS_FILE = "sparse_pc.ply"
 REGION = "world_from_unit"
 """A key of ours, which other programs pass over: the region of interest, unit ball to world."""
+MILLIMETRE = 0.001
+"""World units of one step of a depth map that nerfstudio reads, where it is not told otherwise."""
 LISTED = 8
 """So many missing photographs are named."""
 LONGEST_SHOWN = 200
@@ -55,6 +57,7 @@ class Frame:
     values: Mapping[str, Any]
     where: str
     """File and number of the frame, for messages."""
+
 
 DEPTH_UNIT = 0.001
 """World units of one step of a depth map, PNG or npy: nerfstudio's default."""
@@ -90,6 +93,7 @@ def read(root: Path, camera_path: Path, view_range: str | None) -> FoundScene:
         all_names=tuple(frame.name for frame in frames),
         masks={name: MaskFile(path) for name, path in masks.items()},
         depth_maps=depth_maps,
+        depth_scale=_depth_scale(top, str(camera_path)),
         depth_scale=DEPTH_UNIT if depth_maps else None,
         notes=(*notes, *mask_notes, *depth_notes, *point_notes),
     )
@@ -191,6 +195,23 @@ def _points(
     if path is None:
         return None, (f"the points that {camera_path.name} names are missing: {listed}",)
     return read_sparse_depth(path, names), ()
+
+
+def _depth_scale(top: Mapping[str, Any], where: str) -> float:
+    """World units of one step of the file's depth maps: instant-ngp says it, nerfstudio's are millimetres.
+
+    Of whole numbers and of arrays alike; `applied_scale` is what nerfstudio has multiplied the world with.
+    """
+    given = number(top, "integer_depth_scale", where)
+    if given is None:
+        applied = number(top, "applied_scale", where)
+        given = MILLIMETRE * (1.0 if applied is None else applied)
+    if not 0 < given < 1e100:
+        raise SceneError(
+            f"{where}: applied_scale or integer_depth_scale makes depths {given:g} times what the maps hold.\n"
+            "Expected a positive number; correct it."
+        )
+    return given
 
 
 def _region(top: Mapping[str, Any], camera_path: Path) -> Float[np.ndarray, "4 4"] | None:
