@@ -19,7 +19,7 @@ from dvr_cli.config_io import write_settings
 from dvr_cli.fitting.course import FORMAT
 from dvr_cli.fitting.run_folder import RunFolder
 from dvr_cli.surfaces.export import read_mesh
-from tests.scenes.tiny_scenes import change_arrays, ring, sphere_mask, write_colmap, write_sphere
+from tests.scenes.tiny_scenes import change_arrays, ring, write_colmap, write_sphere
 
 TINY = Settings(
     preset="fast",
