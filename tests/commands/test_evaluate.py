@@ -267,7 +267,7 @@ def test_bad_input(evaluate, place):
         ("exact.ply", "--reference", "exact.ply", *dtu): "MATLAB file",
         ("exact.ply", "--scene", "folder"): "folder",
         ("exact.ply", "--scene", "nowhere"): "does not exist",
-        ("exact.ply", "--scene", "scene", "--cull", "3"): "mask",
+        ("exact.ply", "--scene", "scene", "--no-masks", "--cull", "3"): "mask",
         ("exact.ply", "--scene", "scene", "--views", "0-99"): "99",
         (
             "exact.ply", "--reference", "exact.ply", "--protocol", "tanks", "--threshold", "1", "--crop", "crop.json",

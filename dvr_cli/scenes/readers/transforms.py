@@ -59,10 +59,6 @@ class Frame:
     """File and number of the frame, for messages."""
 
 
-DEPTH_UNIT = 0.001
-"""World units of one step of a depth map, PNG or npy: nerfstudio's default."""
-
-
 def find(root: Path) -> Path | None:
     """transforms.json, None if there is none."""
     path = root / CAMERA_FILE
@@ -94,7 +90,6 @@ def read(root: Path, camera_path: Path, view_range: str | None) -> FoundScene:
         masks={name: MaskFile(path) for name, path in masks.items()},
         depth_maps=depth_maps,
         depth_scale=_depth_scale(top, str(camera_path)),
-        depth_scale=DEPTH_UNIT if depth_maps else None,
         notes=(*notes, *mask_notes, *depth_notes, *point_notes),
     )
 
