@@ -211,7 +211,7 @@ MIRRORED = np.diag([1.0, 1.0, -1.0, 1.0]).tolist()
         ([frame(), frame()], {"fl_x": 60.0}, "frame 1 has the photograph of frame 0"),
         ([], {"fl_x": 60.0}, "list of objects"),
         ([frame(mask_path="../../m.png")], {"fl_x": 60.0}, "lies outside"),
-        ([frame()], {"fl_x": 60.0, "applied_scale": -1}, "positive number"),
+        ([frame(depth_path="images/a.png")], {"fl_x": 60.0, "applied_scale": -1}, "positive number"),
     ],
 )
 def test_what_cannot_be_used_is_refused(tmp_path, frames, top, message):

@@ -89,7 +89,7 @@ def read(root: Path, camera_path: Path, view_range: str | None) -> FoundScene:
         all_names=tuple(frame.name for frame in frames),
         masks={name: MaskFile(path) for name, path in masks.items()},
         depth_maps=depth_maps,
-        depth_scale=_depth_scale(top, str(camera_path)),
+        depth_scale=_depth_scale(top, str(camera_path)) if depth_maps else None,
         notes=(*notes, *mask_notes, *depth_notes, *point_notes),
     )
 
