@@ -5,8 +5,8 @@ Sidecars (XMP) are read by `reality_capture_xmp`; lenses are the same in both.
 heading, pitch and roll, in degrees, make the rotation Rz(-heading) Rx(pitch) Ry(roll) from a camera that looks along -z
 with y up to a world with z up; at 0, 0, 0 the camera looks down and the top of its image is north. x, y, alt is the
 camera's centre. f is the focal length of a film 36 mm wide; px and py move the principal point from the image's middle.
-All three count in the longer side of the image. t1 is OpenCV's p2, and t2 its p1: the program's own template for exports
-in OpenCV's order writes k1, k2, t2, t1, k3.
+All three count in the longer side of the image. t1 is OpenCV's p2, and t2 its p1: the program's own template for
+exports in OpenCV's order writes k1, k2, t2, t1, k3.
 """
 
 import csv
