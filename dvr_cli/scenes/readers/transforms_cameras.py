@@ -76,7 +76,8 @@ def _focal_lengths(values: Mapping[str, Any], width: float, height: float, where
     for key, angle_key, size in (("fl_x", "camera_angle_x", width), ("fl_y", "camera_angle_y", height)):
         focal, angle = number(values, key, where), number(values, angle_key, where)
         if focal is None and angle is not None:
-            if not 0 < angle < math.pi:
+            # The tangent of the smallest numbers is 0.
+            if not 1e-9 < angle < math.pi:
                 raise SceneError(
                     f"{where}: {angle_key} is {angle:g}: expected the angle of view in radians, between 0 and pi.\n"
                     "Write it again, or write fl_x in pixels."
