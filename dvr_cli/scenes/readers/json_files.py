@@ -2,6 +2,7 @@
 
 import json
 import math
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,14 @@ from jaxtyping import Float
 from dvr_cli.errors import SceneError
 from dvr_cli.scenes.readers.text_files import read_text
 
+MAX_JSON_BYTES = 40_000_000
+"""Forty thousand photographs. In memory a hostile file takes thirty times as much."""
+
 
 def read_json_object(path: Path) -> dict[str, Any]:
     """The object that a JSON file holds; SceneError if it is missing, too large, damaged or something else."""
     try:
-        values = json.loads(read_text(path))
+        values = json.loads(read_text(path, MAX_JSON_BYTES))
     except (ValueError, RecursionError) as cause:
         reason = "it is nested too deeply" if isinstance(cause, RecursionError) else str(cause)
         raise SceneError(
@@ -77,5 +81,5 @@ def _flattened(value: Any, shape: tuple[int, ...]) -> list[float] | None:
 
 def _shown(value: Any) -> str:
     """The start of a value, for a message."""
-    shown = repr(value) if not isinstance(value, int) or abs(value) < 10**30 else "a huge number"
+    shown = reprlib.repr(value)
     return shown if len(shown) <= 60 else shown[:57] + "..."

@@ -21,7 +21,14 @@ from dvr_cli.scenes.image_files import image_shape
 from dvr_cli.scenes.lenses import posed_view
 from dvr_cli.scenes.ply_points import write_ply_points
 from dvr_cli.scenes.readers.files import FEWEST_VIEWS, FoundScene, MaskFile, path_inside, selected_indices
-from dvr_cli.scenes.readers.json_files import listed_objects, number, number_array, read_json_object, text
+from dvr_cli.scenes.readers.json_files import (
+    MAX_JSON_BYTES,
+    listed_objects,
+    number,
+    number_array,
+    read_json_object,
+    text,
+)
 from dvr_cli.scenes.readers.plain_cameras import CAMERA_KEYS, VIEW_KEYS, check_keys, view_lens, view_pose
 from dvr_cli.scenes.readers.text_files import finite_numbers, missing_note, read_text
 from dvr_cli.scenes.sparse_depth import read_sparse_depth
@@ -144,7 +151,7 @@ def _region(top: Mapping[str, Any], where: str) -> Float[np.ndarray, "4 4"] | No
 
 def _table(path: Path) -> dict[str, Any]:
     """The rows of a CSV file as the views of a JSON one; empty cells count as not there."""
-    content = read_text(path).lstrip()
+    content = read_text(path, MAX_JSON_BYTES).lstrip()
     header = content.split("\n")[0]
     delimiter = max(",;\t", key=header.count)
     try:
