@@ -1,9 +1,13 @@
-"""`dvr inspect`: what was found in a scene, and whether cameras, masks and bounds agree."""
+"""`dvr inspect`: what was found in a scene, what is wrong with it, and what to do about that."""
 
 import shlex
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from dvr_cli.commands.options import (
+    FLAG,
     CamerasOption,
     ColmapOption,
     DepthOption,
@@ -21,15 +25,12 @@ from dvr_cli.commands.reading import Reading, reading_of, scene_folder
 from dvr_cli.console import Output
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from rich.console import Console
     from rich.table import Table
 
-    from dvr_cli.scenes.checks import SceneCheck
-    from dvr_cli.scenes.views import LoadedView, Scene, SparseDepth
+    from dvr_cli.diagnosis.findings import Diagnosis
+    from dvr_cli.scenes.views import Scene, SparseDepth
 
-# Every photograph is decoded, so that a damaged one is found now; details do not matter.
-WORKING_SIZE = 400
 LISTED_VIEWS = 6
 
 
@@ -43,36 +44,56 @@ def inspect_command(
     cameras: CamerasOption = None,
     format_name: FormatOption = None,
     views: ViewsOption = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option("--picture", help="Write a picture of cameras and hull to this PNG file.", show_default=False),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", metavar=FLAG, help="Headers, cameras and masks only: decode no photograph.")
+    ] = False,
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Show what SCENE holds and whether its cameras, masks and bounds agree.
+    """Show what SCENE holds, what is wrong with it, and what to do about that.
 
-    Masks that the scene holds are looked at in any case; with --masks there must be some.
+    Masks that the scene holds are looked at in any case; with --masks there must be some. The exit code is 1 when a
+    reconstruction would fail.
     """
     output = Output(quiet, as_json)
     how = Reading(masks, no_masks, mask_folder, colmap, cameras, format_name, views, depth)
     reading = reading_of(scene, how)
 
+    from dvr_cli.diagnosis.diagnose import diagnose, quick_diagnosis
     from dvr_cli.fitting.scene_description import read_described_scene
-    from dvr_cli.scenes.checks import check_scene
-    from dvr_cli.scenes.images import load_views
 
-    loaded_scene = read_described_scene(scene_folder(scene), reading)
-    output.note(f"Decoding {len(loaded_scene.views)} photographs")
-    loaded_views = load_views(loaded_scene, WORKING_SIZE, threads)
-    check = check_scene(loaded_scene, loaded_views)
-    values = inspection(loaded_scene, loaded_views, check)
+    loaded_scene = read_described_scene(scene_folder(scene), reading, guess_bounds=True)
+    if quick:
+        diagnosis = quick_diagnosis(loaded_scene, threads)
+    else:
+        output.note(f"Decoding {len(loaded_scene.views)} photographs, then matching neighbours")
+        diagnosis = diagnose(loaded_scene, threads)
+    if picture is not None:
+        from dvr_cli.diagnosis.rig_picture import write_rig_picture
+
+        write_rig_picture(picture, loaded_scene, diagnosis)
+    values = {**inspection(loaded_scene, diagnosis), "picture": None if picture is None else str(picture)}
     options = (
         how.given() + ([] if depth is None else ["--depth", depth]) + ([] if views is None else ["--views", views])
     )
-    next_command = shlex.join(["dvr", "reconstruct", str(scene), *options])
-    output.result(as_text(values) + f"\nNext: {next_command}", {**values, "next": next_command})
+    command = "inspect" if diagnosis.fatal else "reconstruct"
+    next_command = shlex.join(["dvr", command, str(scene), *options])
+    ending = f"\nWrote {picture}." if picture is not None else ""
+    ending += f"\nNext: {'correct that, then ' if diagnosis.fatal else ''}{next_command}"
+    output.result(as_text(values) + ending, {**values, "next": next_command})
+    if diagnosis.fatal:
+        raise typer.Exit(1)
 
 
-def inspection(scene: "Scene", views: "Sequence[LoadedView]", check: "SceneCheck") -> dict[str, Any]:
+def inspection(scene: "Scene", diagnosis: "Diagnosis") -> dict[str, Any]:
     """Everything that was found, ready for JSON; lengths in world units, sizes in pixels."""
+    from dataclasses import asdict
+
     from dvr_cli.scenes.cameras import similarity_scale
 
     return {
@@ -80,29 +101,27 @@ def inspection(scene: "Scene", views: "Sequence[LoadedView]", check: "SceneCheck
         "format": scene.format,
         "views": [
             {
-                "name": view.name,
                 "width": view.camera.width,
                 "height": view.camera.height,
                 "focal_length": [float(view.camera.intrinsics[0, 0]), float(view.camera.intrinsics[1, 1])],
                 "undistorted": view.distorted is not None,
                 "mask": view.mask_path is not None,
-                "mask_coverage": checked.mask_coverage,
-                "hull_iou": checked.hull_iou,
-                "carved_alone": checked.carved_alone,
-                "trusted": checked.trusted,
-                "sees_object": checked.sees_object,
+                **asdict(figures),
             }
-            for view, checked in zip(scene.views, check.views, strict=True)
+            for view, figures in zip(scene.views, diagnosis.views, strict=True)
         ],
         "bounds": {
             "centre": scene.world_from_unit[:3, 3].tolist(),
             "radius": similarity_scale(scene.world_from_unit),
             "source": scene.bounds_source,
         },
-        "hull_volume": check.hull_volume,
+        "hull_volume": diagnosis.figures.get("hull_volume"),
+        "coverage": diagnosis.figures.get("coverage"),
         "points": None if scene.sparse_depth is None else _points(scene, scene.sparse_depth),
-        "depth_maps": sum(view.depth is not None for view in views),
-        "notes": [*scene.notes, *check.notes],
+        "depth_maps": sum(path is not None for path in scene.depth_map_paths or ()),
+        "findings": [finding.as_json() for finding in diagnosis.findings],
+        "verdict": diagnosis.verdict,
+        "fatal": diagnosis.fatal,
     }
 
 
@@ -116,12 +135,19 @@ def as_text(values: dict[str, Any]) -> str:
     console.print(_summary_table(values))
     if any(view["hull_iou"] is not None for view in values["views"]):
         console.print(_worst_table(values["views"]))
-    for note in values["notes"]:
-        console.print(f"Note: {note}.", markup=False, soft_wrap=True)
-    if not values["notes"]:
-        console.print("Cameras, masks and bounds agree.")
+    _print_findings(console, values["findings"])
+    console.print(values["verdict"], markup=False, soft_wrap=True)
     assert isinstance(console.file, StringIO)
     return console.file.getvalue().rstrip()
+
+
+def _print_findings(console: "Console", findings: list[dict[str, Any]]) -> None:
+    """Each finding by severity and name, and below it what to do."""
+    for finding in findings:
+        heading = f"{finding['severity'].capitalize()} [{finding['name']}]: {finding['text']}."
+        console.print(heading, markup=False, soft_wrap=True)
+        if finding["advice"]:
+            console.print(f"    {finding['advice']}.", markup=False, soft_wrap=True)
 
 
 def _summary_table(values: dict[str, Any]) -> "Table":
@@ -132,6 +158,7 @@ def _summary_table(values: dict[str, Any]) -> "Table":
     centre = ", ".join(f"{coordinate:.5g}" for coordinate in bounds["centre"])
     ious = [view["hull_iou"] for view in views if view["hull_iou"] is not None]
     focal_lengths = [view["focal_length"][0] for view in views]
+    coverage = values["coverage"]
     undistorted = sum(view["undistorted"] for view in views)
     rows = {
         "views": f"{len(views)}" + (f", {undistorted} to be undistorted" if undistorted else ""),
@@ -139,6 +166,7 @@ def _summary_table(values: dict[str, Any]) -> "Table":
         "focal length": f"{_range(focal_lengths)} pixels",
         "masks": f"{sum(view['mask'] for view in views)}",
         "hull IoU": f"{min(ious):.3f} to {max(ious):.3f}, mean {sum(ious) / len(ious):.3f}" if ious else "no masks",
+        "coverage": "unknown" if coverage is None else _coverage_text(coverage),
         "bounds": f"ball of radius {bounds['radius']:.5g} around ({centre}), from {bounds['source']}",
         "points": "none" if points is None else f"{points['count']}, {points['in_bounds']} of them within the bounds",
         "depth maps": f"{values['depth_maps']}",
@@ -176,6 +204,13 @@ def _points(scene: "Scene", sparse: "SparseDepth") -> dict[str, Any]:
         "observations": None if sparse.visibility is None else len(sparse.visibility),
         "median_error": None if sparse.error is None else float(np.median(sparse.error)),
     }
+
+
+def _coverage_text(coverage: dict[str, Any]) -> str:
+    return (
+        f"{coverage['share_of_sphere']:.0%} of the viewing sphere, {coverage['spacing_degrees']:.0f} degrees from a "
+        f"camera to the next, largest gap {coverage['largest_gap_degrees']:.0f} degrees"
+    )
 
 
 def _range(numbers: list[float]) -> str:

@@ -86,7 +86,7 @@ def coverage_findings(scene: Scene, coverage: Coverage | None) -> list[Finding]:
     if coverage.spacing_degrees > SPARSE_DEGREES and count >= 3:
         text = f"From a camera to the next are {coverage.spacing_degrees:.0f} degrees, seen from the object (median)"
         advice = "Take photographs in between, 10 to 20 degrees apart, so that neighbours show the same points"
-        findings.append(Finding("sparse-views", "warning", text, advice))
+        findings.append(Finding("sparse-views", "note", text, advice))
     if coverage.gap_degrees > WIDE_GAP_DEGREES:
         text = (
             f"No camera stands within {coverage.gap_degrees:.0f} degrees of a direction {coverage.gap_where}; "

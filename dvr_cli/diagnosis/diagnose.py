@@ -14,14 +14,17 @@ from dvr_cli.diagnosis.agreement import Agreement, agreement_of
 from dvr_cli.diagnosis.corrections import axes_without_masks, correction_findings, size_without_masks
 from dvr_cli.diagnosis.coverage import Coverage, coverage_findings, coverage_of
 from dvr_cli.diagnosis.evidence import Evidence, ViewEvidence, examine, from_loaded
-from dvr_cli.diagnosis.findings import Diagnosis, Finding, ViewFigures, sorted_findings
+from dvr_cli.diagnosis.findings import Diagnosis, Finding, ViewFigures, count_of, sorted_findings
 from dvr_cli.diagnosis.masks import all_inverted, mask_findings, mask_shifts
 from dvr_cli.diagnosis.photographs import file_findings, pixel_findings, relative_figures, relative_findings
 from dvr_cli.diagnosis.points import PointFigures, point_figures, point_findings
 from dvr_cli.diagnosis.poses import focal_findings, outside_finding, pose_findings, swapped_findings
+from dvr_cli.errors import DvrError
 from dvr_cli.scenes.bounds import GUESS
 from dvr_cli.scenes.cameras import apply
 from dvr_cli.scenes.checks import sees_ball
+from dvr_cli.scenes.depth_maps import load_depth_map
+from dvr_cli.scenes.images import working_shape
 from dvr_cli.scenes.views import LoadedView, Scene
 
 MOST_HULL_POINTS = 4000
@@ -59,7 +62,7 @@ def diagnose(
         figures = epipolar_figures(scene, threads)
         findings = epipolar_findings(figures)
         errors, counts = figures.error_of_view, figures.matches_of_view
-    return _diagnosis(evidence, errors, counts, findings)
+    return _diagnosis(evidence, errors, counts, [*_depth_map_findings(scene), *findings])
 
 
 def diagnose_views(scene: Scene, views: Sequence[LoadedView]) -> Diagnosis:
@@ -129,6 +132,23 @@ def _camera_findings(
     masks = mask_findings(evidence, agreement, {n: s for n, s in shifts.items() if n not in exchanged})
     masks = [finding for finding in masks if finding.name != "mask-disagrees" or not set(finding.views) <= exchanged]
     return [*outside_finding(scene, views), *plain, *swapped, *masks]
+
+
+def _depth_map_findings(scene: Scene) -> list[Finding]:
+    """Depth maps that cannot be read; they are decoded at a small size, one after the other."""
+    bad, reason = [], ""
+    for view, path in zip(scene.views, scene.depth_map_paths or (), strict=False):
+        try:
+            if path is not None:
+                load_depth_map(path, view, *working_shape(view.camera.height, view.camera.width, 40))
+        except DvrError as error:
+            bad.append(view.name)
+            reason = reason or str(error).splitlines()[0].rstrip(".")
+    if not bad:
+        return []
+    text = f"{count_of(len(bad), 'depth map')} cannot be used: {reason}" + ("; ..." if len(bad) > 1 else "")
+    advice = "Write them again, or remove them: a view may go without"
+    return [Finding("unreadable-depth", "fatal", text, advice, tuple(bad))]
 
 
 def _guessed_bounds(scene: Scene) -> list[Finding]:

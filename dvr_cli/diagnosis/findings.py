@@ -65,8 +65,8 @@ TITLES: Mapping[str, str] = {
     "mask-holes": "holes in masks that the others refute",
     "hull-empty": "no point lies inside all masks",
     # Reading
+    "unreadable-depth": "a depth map cannot be read",
     "reader-note": "what the reader says",
-    "unreadable-scene": "the scene cannot be read",
 }
 """Every finding by name, with a title; docs/troubleshooting.md has a row for each."""
 

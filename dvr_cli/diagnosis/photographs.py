@@ -11,6 +11,10 @@ from dvr_cli.scenes.views import LoadedView
 
 NEIGHBOURS = 6
 """Views from similar directions that sharpness and brightness are compared with."""
+NEAR_DEGREES = 45.0
+"""Views that look farther apart show other things in another light."""
+FEWEST_NEIGHBOURS = 3
+LEAST_DETAIL = 0.05
 LEAST_SHARPNESS = 0.7
 """Of the neighbours'; a Gaussian blur of one pixel gives about 0.6 on a textured surface."""
 MOST_BRIGHTNESS = 2.0
@@ -51,18 +55,23 @@ def pixel_findings(evidence: Evidence) -> list[Finding]:
 
 
 def relative_figures(evidence: Evidence) -> tuple[dict[str, float], dict[str, float]]:
-    """Sharpness and brightness of each view by name, as shares of the median of its neighbours'."""
+    """Sharpness and brightness of each view by name, as shares of the median of its neighbours'.
+
+    Views with fewer than FEWEST_NEIGHBOURS have none.
+    """
+    sharp, bright = {}, {}
     seen = [view for view in evidence.views if view.pixels is not None]
-    if len(seen) < 4:
-        return {}, {}
-    neighbours = _neighbours([view.loaded for view in seen])
-    names = [view.view.name for view in seen]
     sharpness = np.array([view.pixels.sharpness for view in seen if view.pixels is not None])
     brightness = np.array([view.pixels.brightness for view in seen if view.pixels is not None])
-    # Without any fine detail the figure is 1, so what lies above 1 is compared.
-    sharp = np.maximum(sharpness - 1, 1e-3) / np.maximum(np.median(sharpness[neighbours] - 1, axis=1), 1e-3)
-    bright = (brightness + 1e-3) / (np.median(brightness[neighbours], axis=1) + 1e-3)
-    return dict(zip(names, sharp.tolist(), strict=True)), dict(zip(names, bright.tolist(), strict=True))
+    for index, neighbours in enumerate(_neighbours([view.loaded for view in seen])):
+        if len(neighbours) < FEWEST_NEIGHBOURS:
+            continue
+        name = seen[index].view.name
+        # Without any fine detail the figure is 1, so what lies above 1 is compared.
+        usual = max(float(np.median(sharpness[neighbours])) - 1, LEAST_DETAIL)
+        sharp[name] = float(max(sharpness[index] - 1, LEAST_DETAIL) / usual)
+        bright[name] = float((brightness[index] + 1e-3) / (np.median(brightness[neighbours]) + 1e-3))
+    return sharp, bright
 
 
 def relative_findings(sharpness: dict[str, float], brightness: dict[str, float]) -> list[Finding]:
@@ -98,18 +107,22 @@ def relative_findings(sharpness: dict[str, float], brightness: dict[str, float])
     return findings
 
 
-def _neighbours(views: Sequence[LoadedView]) -> Int[np.ndarray, "v k"]:
-    """For each view the others that look most nearly the same way from most nearly the same place."""
+def _neighbours(views: Sequence[LoadedView]) -> list[Int[np.ndarray, "k"]]:
+    """For each view those that look most nearly the same way from most nearly the same place."""
+    if len(views) < 2:
+        return [np.zeros(0, dtype=np.int64)] * len(views)
     directions = np.stack([view.camera.camera_from_world[2, :3] for view in views])
     centres = np.stack([view.camera.centre for view in views])
     spread = max(float(np.linalg.norm(centres - centres.mean(axis=0), axis=1).mean()), 1e-300)
-    rank = np.empty((len(views), min(NEIGHBOURS, len(views) - 1)), dtype=np.int64)
+    found = []
     for index in range(len(views)):
         far = np.linalg.norm(centres - centres[index], axis=1) / spread
         far = far + np.linalg.norm(directions - directions[index], axis=1)
         far[index] = np.inf
-        rank[index] = np.argsort(far, kind="stable")[: rank.shape[1]]
-    return rank
+        far[directions @ directions[index] < np.cos(np.deg2rad(NEAR_DEGREES))] = np.inf
+        nearest = np.argsort(far, kind="stable")[:NEIGHBOURS]
+        found.append(nearest[np.isfinite(far[nearest])])
+    return found
 
 
 def _photographs(names: Sequence[str], evidence: Evidence) -> str:

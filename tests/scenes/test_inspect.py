@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import typer
 
 from dvr_cli.commands.inspect import inspect_command
 from dvr_cli.errors import SceneError
@@ -57,8 +58,12 @@ def test_scene_without_masks_and_names_with_brackets(tmp_path, capsys):
     assert "no masks" in out and "a guess from where" in out
 
 
-def test_damaged_photograph_is_found(folder):
+def test_damaged_photograph_is_found(folder, capsys):
     path = folder / "image" / "000008.png"
     path.write_bytes(path.read_bytes()[:-400])
-    with pytest.raises(SceneError, match=r"000008\.png cannot be decoded"):
+    with pytest.raises(typer.Exit) as stopped:
         inspect_command(folder, quiet=True)
+    assert stopped.value.exit_code == 1
+    out = capsys.readouterr().out
+    assert "[unreadable-photograph]" in out and "000008.png cannot be decoded" in out
+    assert out.strip().splitlines()[-1] == f"Next: correct that, then dvr inspect {folder}"
