@@ -157,7 +157,7 @@ def as_text(prepared: "Prepared", out: Path) -> str:
     ]
     if len(values["cameras"]) > LISTED_LENSES:
         lines.append(f"               and {len(values['cameras']) - LISTED_LENSES} more lenses or zooms")
-    if coverage["inwards"]:
+    if coverage["inwards"] and coverage["level"]:
         lines.append(
             f"  directions   {coverage['around']:.0f} degrees around, {coverage['lowest']:.0f} to "
             f"{coverage['highest']:.0f} degrees above the middle"

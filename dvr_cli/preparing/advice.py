@@ -139,12 +139,12 @@ def _sides(outcome: Outcome) -> list[str]:
             f"There are {coverage.largest_step:.0f} degrees between {first} and {second}: take photographs in between, "
             "every 10 to 15 degrees."
         )
-    if coverage.around < WHOLE_TURN:
+    if coverage.level and coverage.around < WHOLE_TURN:
         sentences.append(
             f"It was photographed over {coverage.around:.0f} of 360 degrees; the side that no photograph shows stays "
             "open. If it has another side, walk all around it."
         )
-    if coverage.highest - coverage.lowest < 10:
+    if coverage.level and coverage.highest - coverage.lowest < 10:
         sentences.append(
             f"All photographs were taken from one height ({coverage.lowest:.0f} to {coverage.highest:.0f} degrees "
             "above the middle): a second round from above shows the top."

@@ -65,6 +65,20 @@ def mask_scene(
     }
 
 
+def remove_own_masks(out: Path, work: WorkFolder) -> bool:
+    """Remove OUT/masks if it was made here; True if there are none afterwards. Masks that somebody drew stay."""
+    folder = out / "masks"
+    if not folder.is_dir():
+        return True
+    last = work.last("masks")
+    made = last.get("masks") if last else None
+    if not (isinstance(made, dict) and made.get("kept")):
+        return False
+    with disk_errors(folder, SceneError, "Check the permissions of the folder."):
+        shutil.rmtree(folder)
+    return True
+
+
 def place_masks(made: Path, folder: Path, names: Sequence[str]) -> None:
     """Copy the masks of these photographs to `folder`, which appears in one step."""
     temporary = folder.with_name(f".{folder.name}.part")

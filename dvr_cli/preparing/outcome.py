@@ -13,6 +13,8 @@ from jaxtyping import Float, Int
 from dvr_cli.scenes.rig import up_direction
 from dvr_cli.scenes.views import Camera
 
+LOWEST = -45.0
+"""Degrees above the horizon: whoever is said to have photographed from farther below was not upright."""
 FEWEST_OBSERVATIONS = 60
 """Points that a photograph sees; with fewer its pose is weak."""
 
@@ -39,11 +41,13 @@ class Coverage:
     highest: float
     """... the highest photograph; negative is below."""
     largest_step: float
-    """Degrees between neighbours around, of the widest step within the part that was photographed."""
+    """Degrees of the widest step between neighbouring directions."""
     beside_step: tuple[str, str] | None
     """Names of the photographs on both sides of that step."""
     inwards: bool
-    """True where most cameras look at the middle of the points; else the numbers around say little."""
+    """True where most cameras look at the middle of the points; else none of these numbers says much."""
+    level: bool
+    """True where the cameras say which way is up; else `around`, `lowest` and `highest` say little."""
 
 
 @dataclass(frozen=True)
@@ -94,28 +98,43 @@ def coverage_of(cameras: Sequence[Camera], middle: Float[np.ndarray, "3"], names
     outwards = outwards / np.maximum(np.linalg.norm(outwards, axis=1, keepdims=True), 1e-12)
     rotations = np.stack([camera.camera_from_world[:3, :3] for camera in cameras])
     inwards = bool(np.median(-np.einsum("vi,vi->v", outwards, rotations[:, 2])) > 0.5)
-    axis = up_direction(cameras)
-    if axis is None:
-        axis = -rotations[:, 1].mean(axis=0)
-        axis = axis / max(float(np.linalg.norm(axis)), 1e-12)
+    up = up_direction(cameras)
+    axis = up if up is not None else -rotations[:, 1].mean(axis=0)
+    axis = axis / max(float(np.linalg.norm(axis)), 1e-12)
     elevation = np.degrees(np.arcsin(np.clip(outwards @ axis, -1, 1)))
     first = np.linalg.svd(axis[None])[2][1]
-    azimuth = np.degrees(np.arctan2(outwards @ np.cross(axis, first), outwards @ first)) % 360
-    order = np.argsort(azimuth, kind="stable")
-    steps = np.diff(np.append(azimuth[order], azimuth[order[0]] + 360)) if len(order) else np.zeros(0)
-    # The widest gap is what was not photographed; around a whole turn it is a step like the others.
-    gap = int(np.argmax(steps))
-    inner = [index for index in range(len(steps)) if index != gap]
-    widest = max(inner, key=lambda index: steps[index]) if inner else None
-    beside = None if widest is None else (names[order[widest]], names[order[(widest + 1) % len(order)]])
+    azimuth = np.sort(np.degrees(np.arctan2(outwards @ np.cross(axis, first), outwards @ first)) % 360)
+    gap = float(np.diff(np.append(azimuth, azimuth[0] + 360)).max())
+    step, beside = _widest_step(outwards)
     return Coverage(
-        around=360 - float(steps[gap]),
+        around=360 - gap,
         lowest=float(elevation.min()),
         highest=float(elevation.max()),
-        largest_step=0.0 if widest is None else float(steps[widest]),
-        beside_step=beside,
+        largest_step=step,
+        beside_step=None if beside is None else (names[beside[0]], names[beside[1]]),
         inwards=inwards,
+        level=up is not None and float(elevation.min()) > LOWEST,
     )
+
+
+def _widest_step(directions: Float[np.ndarray, "v 3"]) -> tuple[float, tuple[int, int] | None]:
+    """The widest angle (degrees) that has to be crossed to come from any direction to any other, and between which two.
+
+    It is the longest edge of the shortest tree that connects them (Prim 1957); 0 and None for a single direction.
+    """
+    angle = np.degrees(np.arccos(np.clip(directions @ directions.T, -1, 1)))
+    reached = np.zeros(len(directions), dtype=bool)
+    reached[0] = True
+    nearest, distance = np.zeros(len(directions), dtype=np.int64), angle[0].copy()
+    widest, beside = 0.0, None
+    for _ in range(len(directions) - 1):
+        following = int(np.argmin(np.where(reached, np.inf, distance)))
+        if beside is None or distance[following] > widest:
+            widest, beside = float(distance[following]), (int(nearest[following]), following)
+        reached[following] = True
+        closer = angle[following] < distance
+        nearest[closer], distance[closer] = following, angle[following][closer]
+    return widest, None if beside is None else (min(beside), max(beside))
 
 
 def _coverage(model: Any, ids: Sequence[int], names: Sequence[str]) -> Coverage:

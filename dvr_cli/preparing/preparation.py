@@ -28,21 +28,19 @@ from dvr_cli.files import disk_errors, write_text
 from dvr_cli.preparing.advice import advice, verdict
 from dvr_cli.preparing.features import StoredFeatures, extract_features, feature_file
 from dvr_cli.preparing.libraries import quiet_logs
-from dvr_cli.preparing.masking import MADE_NEVER, mask_scene
+from dvr_cli.preparing.masking import MADE_ALWAYS, MADE_NEVER, mask_scene, remove_own_masks
 from dvr_cli.preparing.matching import match_pairs, read_connections, write_database
 from dvr_cli.preparing.outcome import Outcome, blurred, judge
 from dvr_cli.preparing.pairs import pairs_to_match
 from dvr_cli.preparing.photographs import Listing, Photograph, list_photographs
 from dvr_cli.preparing.poses import AUTO, solve_poses, write_model
-from dvr_cli.preparing.stages import SPACE_ADVICE, Report, Stop, Stopped, WorkFolder, fingerprint
+from dvr_cli.preparing.stages import SPACE_ADVICE, Report, Stop, Stopped, WorkFolder, file_digest, fingerprint
 from dvr_cli.preparing.undistorting import output_names, write_images, write_scene_model
 from dvr_cli.preparing.video_frames import extract_frames
 from dvr_cli.preparing.videos import VIDEO_SUFFIXES, is_video
 
 FEWEST_PHOTOGRAPHS = 2
 SUMMARY = "prepare.json"
-OURS = ("images", "sparse", "masks", "work", SUMMARY)
-"""What a preparation writes into its folder."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +100,9 @@ def check_places(source: Path, out: Path, overwrite: bool) -> None:
 
 def remove_result(out: Path) -> None:
     """Remove what an earlier preparation wrote; other files stay."""
-    with disk_errors(out, SceneError, "Check the permissions of the folder."), WorkFolder(out):
-        for name in (SUMMARY, "sparse", "images", "masks", "work"):
+    with disk_errors(out, SceneError, "Check the permissions of the folder."), WorkFolder(out) as work:
+        remove_own_masks(out, work)
+        for name in (SUMMARY, "sparse", "images", "work"):
             if (out / name).is_dir():
                 shutil.rmtree(out / name)
             else:
@@ -233,7 +232,8 @@ class _Stages:
         """images/ and sparse/0, and their fingerprint; what lies there of another preparation is removed first."""
         import pycolmap
 
-        wanted = fingerprint("images", solved["fingerprint"], self.request.image_size)
+        model_files = [file_digest(path) for path in sorted((self.work.path / "sparse").glob("*.bin"))]
+        wanted = fingerprint("images", solved["fingerprint"], model_files, self.request.image_size)
         images, scene = self.request.out / "images", self.request.out / "sparse" / "0"
         with quiet_logs():
             model = pycolmap.Reconstruction(str(self.work.path / "sparse"))
@@ -247,7 +247,8 @@ class _Stages:
             self.work.begin("images", "scene")
             with disk_errors(images, SceneError, SPACE_ADVICE):
                 (self.request.out / SUMMARY).unlink(missing_ok=True)
-                for folder in (self.request.out / "masks", scene.parent, images):
+                remove_own_masks(self.request.out, self.work)
+                for folder in (scene.parent, images):
                     shutil.rmtree(folder, ignore_errors=True)
             # Says what the files in images/ are made from, whether or not all are there.
             self.work.finish("images", wanted)
@@ -268,10 +269,14 @@ class _Stages:
             found: dict[str, Any] | None = done["masks"]
             return found
         self.repeated = False
-        self.work.begin("masks")
-        with disk_errors(folder, SceneError, SPACE_ADVICE):
-            if folder.is_dir():
-                shutil.rmtree(folder)
+        if not remove_own_masks(self.request.out, self.work):
+            if self.request.masks == MADE_ALWAYS:
+                raise SceneError(
+                    f"{folder} holds masks that dvr prepare did not make.\nMove them away, or leave --masks auto out."
+                )
+            return None
+        # Until they are done: whatever lies in masks/ from now on was made here.
+        self.work.finish("masks", "unfinished", {"masks": {"kept": True}})
         made = mask_scene(
             self.request.out, self.work, self.photographs, self.request.masks, self.request.threads,
             self.request.seed, self.report, self.stop,

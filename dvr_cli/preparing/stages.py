@@ -69,6 +69,11 @@ class WorkFolder:
 
     def done(self, stage: str, wanted: str) -> dict[str, Any] | None:
         """What a stage left behind, if it was made from the same things; else None."""
+        values = self.last(stage)
+        return values if values is not None and values.get("fingerprint") == wanted else None
+
+    def last(self, stage: str) -> dict[str, Any] | None:
+        """What a stage left behind the last time, whatever it was made from."""
         marker = self.path / f"{stage}.json"
         try:
             if marker.stat().st_size > LARGEST_MARKER:
@@ -76,7 +81,7 @@ class WorkFolder:
             values = json.loads(marker.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        return values if isinstance(values, dict) and values.get("fingerprint") == wanted else None
+        return values if isinstance(values, dict) else None
 
     def finish(self, stage: str, made_from: str, values: dict[str, Any] | None = None) -> dict[str, Any]:
         """Mark a stage as done, with what came out of it."""

@@ -21,7 +21,7 @@ GOOD = Outcome(
     reprojection_error=0.6,
     track_length=5.0,
     cameras=(),
-    coverage=Coverage(345.0, 5.0, 50.0, 18.0, ("03.jpg", "04.jpg"), True),
+    coverage=Coverage(345.0, 5.0, 50.0, 18.0, ("03.jpg", "04.jpg"), True, True),
 )
 NAMES = [f"{index:02d}.jpg" for index in range(20)]
 NONE = np.zeros((20, 20), dtype=np.int64)
@@ -85,9 +85,27 @@ def test_coverage_of_a_ring_and_of_an_arc():
     assert whole.around == pytest.approx(345) and whole.largest_step == pytest.approx(15)
     assert whole.lowest == pytest.approx(0) and whole.highest == pytest.approx(0) and whole.inwards
     arc = ring([350, 0, 10, 50, 60], height=1.0)
-    assert arc.around == pytest.approx(70) and arc.largest_step == pytest.approx(40)
-    assert arc.beside_step == ("10", "50") and arc.highest == pytest.approx(45)
+    assert arc.around == pytest.approx(70) and arc.highest == pytest.approx(45) and arc.level
+    # At 45 degrees of height a chord is 0.71 of that on the equator.
+    assert arc.largest_step == pytest.approx(2 * np.degrees(np.arcsin(np.sqrt(0.5) * np.sin(np.radians(20)))))
+    assert arc.beside_step == ("10", "50")
     assert ring([20]).around == 0 and ring([20]).beside_step is None
+
+
+def test_cameras_held_anyhow_say_nothing_about_up_and_around():
+    generator = np.random.default_rng(0)
+    centres = generator.normal(size=(12, 3))
+    cameras = looking(centres, np.zeros((12, 3)))
+    turned = []
+    for camera in cameras:
+        angle = generator.uniform(0, 2 * np.pi)
+        roll = np.eye(4)
+        roll[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+        turned.append(replace(camera, camera_from_world=roll @ camera.camera_from_world))
+    found = coverage_of(turned, np.zeros(3), ["a"] * 12)
+    assert not found.level and found.inwards
+    sentences = advice(replace(GOOD, coverage=replace(found, largest_step=10.0)), NAMES, NONE, [])
+    assert sentences == []
 
 
 def test_turning_on_the_spot_does_not_look_inwards():
@@ -147,7 +165,7 @@ def test_many_unconnected_runs_are_not_all_listed():
 
 
 def test_cameras_that_do_not_look_at_one_thing_get_no_advice_about_sides():
-    turned = replace(GOOD, coverage=Coverage(90, 0, 3, 80, ("03.jpg", "04.jpg"), False))
+    turned = replace(GOOD, coverage=Coverage(90, 0, 3, 80, ("03.jpg", "04.jpg"), False, True))
     assert advice(turned, NAMES, NONE, []) == []
 
 

@@ -163,14 +163,17 @@ def test_added_photograph_joins_and_old_features_stay(walk, tmp_path):
     (tmp_path / "photographs" / "phone.HEIC").write_text("")
     (tmp_path / "photographs" / "masks").mkdir()
     (tmp_path / "photographs" / "masks" / "000.png").write_text("")
+    noise = np.random.default_rng(5).integers(0, 255, (192, 256, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "photographs" / "other.png")
     values = go(tmp_path / "photographs", out).values
-    assert values["photographs"] == 6 and len(values["registered"]) == 6
+    assert values["photographs"] == 7 and len(values["registered"]) == 6
+    assert values["unregistered"] == ["other.png"] and values["advice"][0].startswith("other.png could not be")
     assert values["copies"] == {"copy.png": "000.png"}
     assert set(values["unreadable"]) == {"cut.png", "words.jpg"}
     assert any("HEIC" in note and "convert" in note for note in values["notes"])
     assert any("masks/" in note for note in values["notes"])
     kept = {path.name: path.stat().st_mtime_ns for path in (out / "work" / "features").iterdir()}
-    assert len(kept) == 6 and features.items() <= kept.items()
+    assert len(kept) == 7 and features.items() <= kept.items()
 
 
 def test_photographs_without_overlap_are_refused_with_advice(tmp_path):
@@ -232,8 +235,12 @@ def test_overwriting_removes_only_what_was_prepared(prepared, tmp_path):
     out = tmp_path / "out"
     shutil.copytree(folder / "out", out)
     (out / "notes.txt").write_text("mine")
+    (out / "masks").mkdir()
+    (out / "masks" / "drawn by hand.png").write_text("mine")
+    with pytest.raises(SceneError, match="did not make"):
+        go(folder / "photographs", out, masks="auto")
     check_places(folder / "photographs", out, True)
-    assert [path.name for path in out.iterdir()] == ["notes.txt"]
+    assert sorted(path.name for path in out.iterdir()) == ["masks", "notes.txt"]
 
 
 def test_one_process_at_a_time(prepared, tmp_path):
