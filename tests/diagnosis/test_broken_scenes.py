@@ -1,0 +1,373 @@
+"""A good scene, broken in one way at a time: the finding has the right name, blames the right views, and helps."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dvr_cli.errors import SceneError
+from dvr_cli.scenes.image_files import EXIF_ORIENTATION
+from dvr_cli.scenes.sparse_depth import write_sparse_depth
+from dvr_cli.scenes.views import SparseDepth
+from tests.diagnosis.good_scene import (
+    IMAGE_SIZE,
+    VIEWS,
+    bad_names,
+    camera_parts,
+    change_bounds,
+    change_cameras,
+    change_picture,
+    found_in,
+    good_scene,
+    image_path,
+    mask_path,
+    named,
+    shifted,
+)
+from tests.scenes.test_images import write_png_48
+
+
+def surface_points(count=400):
+    """Points on the object, in the world, with the views that see them (by the true depth) and errors."""
+    _, views, _ = good_scene()
+    generator = np.random.default_rng(0)
+    points = []
+    for view in views:
+        rows, columns = np.nonzero(view.mask)
+        chosen = generator.integers(0, len(rows), count // len(views))
+        origins, directions = view.camera.rays(np.stack([columns[chosen] + 0.5, rows[chosen] + 0.5], axis=1))
+        scene = good_scene()[0]
+        # The middle of the object: near enough to the surface to lie in the region of interest.
+        distance = np.linalg.norm(scene.world_from_unit[:3, 3] - origins, axis=1)
+        points.append(origins + distance[:, None] * directions)
+    return np.concatenate(points)
+
+
+def test_good_scene_gives_no_warning(folder):
+    for quick in (False, True):
+        diagnosis = found_in(folder, quick=quick)
+        assert not bad_names(diagnosis), [finding.line() for finding in diagnosis.findings]
+        assert diagnosis.verdict == "Cameras, masks and bounds agree." and not diagnosis.fatal
+
+
+def test_good_scene_without_scale_mat_or_masks_gives_no_wrong_alarm(folder):
+    change_bounds(folder, lambda matrix: None)
+    assert not bad_names(found_in(folder))
+    assert bad_names(found_in(folder, masks=False)) == {"bounds-guessed"}
+
+
+@pytest.mark.parametrize("quick", [False, True])
+@pytest.mark.parametrize("pair", [(2, 9), (0, 5)])
+def test_poses_of_two_views_swapped(folder, pair, quick):
+    matrices = {}
+    change_cameras(folder, lambda matrix, index: matrices.setdefault(index, matrix))
+    change_cameras(folder, lambda matrix, index: matrices[pair[1 - pair.index(index)]], pair)
+    finding = named(found_in(folder, quick=quick), "swapped-poses")
+    assert set(finding.views) == {f"{index:03d}.png" for index in pair}
+
+
+def test_one_mask_shifted(folder):
+    change_picture(mask_path(folder, 4), lambda pixels: shifted(pixels, 10))
+    finding = named(found_in(folder), "mask-shifted")
+    assert finding.views == ("004.png",)
+    figures = found_in(folder).views[4]
+    np.testing.assert_allclose(figures.mask_shift, (10, 0), atol=2.5)
+
+
+@pytest.mark.parametrize("offset", [(10, 0), (0, -10)])
+def test_all_masks_shifted(folder, offset):
+    for index in range(VIEWS):
+        change_picture(mask_path(folder, index), lambda pixels: shifted(pixels, *offset))
+    finding = named(found_in(folder), "mask-shifted")
+    assert "all alike" in finding.text and len(finding.views) > VIEWS / 2
+    shifts = np.array([view.mask_shift for view in found_in(folder).views if view.mask_shift is not None])
+    np.testing.assert_allclose(shifts.mean(axis=0), offset, atol=4)
+
+
+def test_one_mask_empty(folder):
+    change_picture(mask_path(folder, 7), np.zeros_like)
+    assert named(found_in(folder), "mask-empty").views == ("007.png",)
+
+
+def test_one_mask_full(folder):
+    change_picture(mask_path(folder, 7), lambda pixels: np.full_like(pixels, 255))
+    assert named(found_in(folder), "mask-full").views == ("007.png",)
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_one_mask_inverted(folder, quick):
+    change_picture(mask_path(folder, 7), lambda pixels: 255 - pixels)
+    assert named(found_in(folder, quick=quick), "mask-inverted").views == ("007.png",)
+
+
+def test_one_mask_with_a_part_cut_off(folder):
+    change_picture(mask_path(folder, 3), lambda pixels: np.where(np.arange(IMAGE_SIZE) < 0.45 * IMAGE_SIZE, 0, pixels))
+    diagnosis = found_in(folder)
+    assert {"mask-disagrees", "mask-shifted"} & bad_names(diagnosis)
+    assert "003.png" in diagnosis.culprits()
+
+
+def test_masks_that_leave_no_hull(folder):
+    for index in range(0, VIEWS, 2):
+        change_picture(mask_path(folder, index), lambda pixels: shifted(pixels, 70, 50))
+    diagnosis = found_in(folder)
+    assert diagnosis.fatal and named(diagnosis, "hull-empty").severity == "fatal"
+
+
+def test_missing_and_unreadable_masks(folder):
+    mask_path(folder, 1).unlink()
+    mask_path(folder, 2).write_bytes(b"no image")
+    with pytest.raises(SceneError, match=r"002\.png cannot be decoded"):
+        found_in(folder)
+    content = mask_path(folder, 3).read_bytes()
+    mask_path(folder, 2).write_bytes(content[: len(content) // 2])
+    diagnosis = found_in(folder)
+    assert named(diagnosis, "masks-missing").views == ("001.png",)
+    assert named(diagnosis, "unreadable-mask").views == ("002.png",) and diagnosis.fatal
+
+
+@pytest.mark.parametrize("bounds", ["given", "found"])
+@pytest.mark.parametrize("masks", ["any", False])
+def test_y_up_poses(folder, bounds, masks):
+    if bounds == "found":
+        change_bounds(folder, lambda matrix: None)
+    flip = np.diag([1.0, -1.0, -1.0])
+
+    def turn(matrix, index):
+        intrinsics, pose = camera_parts(folder, index)
+        matrix[:3] = intrinsics @ flip @ pose[:3]
+        return matrix
+
+    change_cameras(folder, turn)
+    diagnosis = found_in(folder, masks=masks)
+    finding = named(diagnosis, "axis-convention")
+    assert finding.severity == "fatal" and "diag(1, -1, -1, 1)" in finding.advice
+
+
+def test_inverted_poses(folder):
+    change_bounds(folder, lambda matrix: None)
+
+    def invert(matrix, index):
+        intrinsics, pose = camera_parts(folder, index)
+        matrix[:3] = intrinsics @ np.linalg.inv(pose)[:3]
+        return matrix
+
+    change_cameras(folder, invert)
+    assert "Invert every pose" in named(found_in(folder), "axis-convention").advice
+
+
+@pytest.mark.parametrize("quick", [False, True])
+@pytest.mark.parametrize("factor", [2.0, 0.5])
+def test_intrinsics_of_another_size(folder, factor, quick):
+    def scale(matrix, index):
+        matrix[:2] *= factor
+        return matrix
+
+    change_cameras(folder, scale)
+    finding = named(found_in(folder, quick=quick), "intrinsics-size")
+    assert finding.severity == "fatal"
+    assert named(found_in(folder, masks=False), "intrinsics-size").severity == "warning"
+
+
+@pytest.mark.parametrize("factor", [1000.0, 0.001])
+def test_region_of_interest_in_other_units(folder, factor):
+    change_bounds(folder, lambda matrix: np.diag([factor, factor, factor, 1.0]) @ matrix)
+    finding = named(found_in(folder), "scale-mismatch")
+    assert finding.severity == "fatal" and f"{1 / factor:g}" in finding.text
+
+
+def test_everything_in_other_units_is_no_mistake(folder):
+    change_bounds(folder, lambda matrix: np.diag([1000.0, 1000, 1000, 1]) @ matrix)
+
+    def scale(matrix, index):
+        matrix[:, 3] *= [1000.0, 1000, 1000, 1]
+        return matrix
+
+    change_cameras(folder, scale)
+    assert not bad_names(found_in(folder))
+
+
+@pytest.mark.parametrize("factor", [1000.0, 0.001])
+def test_points_in_other_units(folder, factor):
+    write_sparse_depth(folder / "sparse.npz", SparseDepth(surface_points()))
+    assert not bad_names(found_in(folder, depth=folder / "sparse.npz", quick=True))
+    write_sparse_depth(folder / "sparse.npz", SparseDepth(factor * surface_points()))
+    finding = named(found_in(folder, depth=folder / "sparse.npz", quick=True), "points-scale")
+    assert f"1000 times too {'large' if factor > 1 else 'small'}" in finding.advice
+
+
+def test_points_of_elsewhere_unseen_and_inexact(folder):
+    points = surface_points()
+    pairs = np.stack([np.zeros(len(points), np.int64), np.arange(len(points))], axis=1)
+    errors = np.full(len(points), 5.0)
+    write_sparse_depth(folder / "sparse.npz", SparseDepth(points + 1e4, pairs, errors))
+    diagnosis = found_in(folder, depth=folder / "sparse.npz", quick=True)
+    assert {"points-outside", "points-unseen", "reprojection-error"} <= bad_names(diagnosis)
+
+
+def test_points_of_one_view_reproject_badly(folder):
+    points = surface_points()
+    views = np.repeat(np.arange(VIEWS), len(points) // VIEWS)
+    errors = np.where(views == 6, 9.0, 0.5)
+    sparse = SparseDepth(points, np.stack([views, np.arange(len(points))], axis=1), errors)
+    write_sparse_depth(folder / "sparse.npz", sparse)
+    finding = named(found_in(folder, depth=folder / "sparse.npz", quick=True), "reprojection-error")
+    assert finding.views == ("006.png",)
+
+
+def test_half_the_images_missing(folder):
+    for index in range(VIEWS // 2):
+        image_path(folder, index).unlink()
+        mask_path(folder, index).unlink()
+    finding = named(found_in(folder), "missing-photographs")
+    assert finding.text.startswith(f"{VIEWS // 2} of {VIEWS} photographs")
+
+
+def test_one_side_only(folder):
+    diagnosis = found_in(folder, view_range="0-5")
+    assert "nearest: 00" in named(diagnosis, "coverage-gap").text
+    assert named(diagnosis, "few-views").severity == "warning"
+
+
+def test_neighbours_far_apart(folder):
+    assert named(found_in(folder, view_range="0,7,11,15"), "sparse-views")
+
+
+@pytest.mark.parametrize("scale_mat", [True, False])
+def test_one_view(folder, scale_mat):
+    if not scale_mat:
+        change_bounds(folder, lambda matrix: None)
+    for quick in (True, False):
+        finding = named(found_in(folder, view_range="0", quick=quick), "one-view")
+        assert finding.severity == "fatal"
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_photographs_cut_off_are_all_named(folder, suffix):
+    for index in (3, 8):
+        with Image.open(image_path(folder, index)) as image:
+            image.load()
+        image_path(folder, index).unlink()
+        path = image_path(folder, index).with_suffix(suffix)
+        image.save(path)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    finding = named(found_in(folder), "unreadable-photograph")
+    assert finding.views == (f"003{suffix}", f"008{suffix}") and finding.severity == "fatal"
+
+
+def test_sixteen_bits(folder):
+    with Image.open(image_path(folder, 2)) as image:
+        pixels = np.asarray(image).astype(np.uint16) * 257
+    write_png_48(image_path(folder, 2), pixels)
+    diagnosis = found_in(folder)
+    assert named(diagnosis, "sixteen-bit").views == ("002.png",) and not bad_names(diagnosis)
+    Image.fromarray(pixels[:, :, 0]).save(image_path(folder, 2))
+    assert named(found_in(folder), "sixteen-bit").views == ("002.png",)
+
+
+def test_grey_photographs(folder):
+    change_picture(image_path(folder, 5), lambda pixels: pixels[:, :, 1])
+    finding = named(found_in(folder), "grey-photographs")
+    assert finding.views == ("005.png",) and finding.severity == "warning"
+    for index in range(VIEWS):
+        if index != 5:
+            change_picture(image_path(folder, index), lambda pixels: pixels[:, :, 1])
+    assert named(found_in(folder), "grey-photographs").severity == "note"
+
+
+def test_cmyk_photographs(folder):
+    with Image.open(image_path(folder, 1)) as image:
+        image.convert("CMYK").save(image_path(folder, 1).with_suffix(".jpg"), quality=95)
+    image_path(folder, 1).unlink()
+    diagnosis = found_in(folder)
+    assert named(diagnosis, "cmyk").views == ("001.jpg",) and not bad_names(diagnosis)
+
+
+def test_alpha_that_is_not_the_mask(folder):
+    change_picture(image_path(folder, 1), lambda pixels: np.dstack([pixels, np.full(pixels.shape[:2], 200, np.uint8)]))
+    assert named(found_in(folder), "alpha-unused").views == ("001.png",)
+
+
+def test_images_that_ask_to_be_turned(folder):
+    exif = Image.Exif()
+    exif[EXIF_ORIENTATION] = 6
+    with Image.open(image_path(folder, 1)) as image:
+        image.load()
+    image.save(image_path(folder, 1), exif=exif)
+    finding = named(found_in(folder, quick=True), "exif-orientation")
+    assert finding.views == ("001.png",) and finding.severity == "warning"
+
+
+def test_names_with_spaces_and_other_letters(folder):
+    image_path(folder, 0).rename(folder / "image" / "00 Blüte ☂.png")
+    mask_path(folder, 0).rename(folder / "mask" / "00 Blüte ☂.png")
+    diagnosis = found_in(folder)
+    assert named(diagnosis, "unusual-names").views == ("00 Blüte ☂.png",) and not bad_names(diagnosis)
+
+
+def test_blurred_photograph(folder):
+    from scipy.ndimage import gaussian_filter
+
+    change_picture(image_path(folder, 6), lambda pixels: gaussian_filter(pixels, (1.5, 1.5, 0)))
+    assert named(found_in(folder), "blurred").views == ("006.png",)
+
+
+def test_underexposed_photograph(folder):
+    change_picture(image_path(folder, 6), lambda pixels: (pixels * 0.3).astype(np.uint8))
+    assert named(found_in(folder), "exposure").views == ("006.png",)
+
+
+def test_overexposed_photograph(folder):
+    change_picture(image_path(folder, 6), lambda pixels: np.full_like(pixels, 255))
+    assert named(found_in(folder), "overexposed").views == ("006.png",)
+
+
+def test_the_same_photograph_twice(folder):
+    image_path(folder, 9).write_bytes(image_path(folder, 2).read_bytes())
+    assert named(found_in(folder), "duplicate-photographs").views == ("009.png",)
+
+
+def test_the_same_pose_twice(folder):
+    matrices = {}
+    change_cameras(folder, lambda matrix, index: matrices.setdefault(index, matrix))
+    change_cameras(folder, lambda matrix, index: matrices[2], [9])
+    assert named(found_in(folder), "same-pose").views == ("009.png",)
+
+
+def test_camera_far_from_the_others_and_one_that_looks_elsewhere(folder):
+    def move(matrix, index):
+        intrinsics, pose = camera_parts(folder, index)
+        if index == 3:
+            # Back along its own axis, so that the object stays in the picture.
+            pose[2, 3] *= 8
+        else:
+            pose[:3] = np.array([[0, 0, 1.0], [0, 1, 0], [-1, 0, 0]]) @ pose[:3]
+        matrix[:3] = intrinsics @ pose[:3]
+        return matrix
+
+    change_cameras(folder, move, [3, 10])
+    finding = named(found_in(folder), "pose-outlier")
+    assert set(finding.views) == {"003.png", "010.png"}
+
+
+def test_focal_length_of_one_view(folder):
+    def zoom(matrix, index):
+        intrinsics, pose = camera_parts(folder, index)
+        intrinsics[[0, 1], [0, 1]] *= 1.8
+        matrix[:3] = intrinsics @ pose[:3]
+        return matrix
+
+    change_cameras(folder, zoom, [3])
+    assert named(found_in(folder), "focal-length").views == ("003.png",)
+
+
+def test_object_outside_the_images(folder):
+    change_bounds(folder, lambda matrix: matrix + np.outer([100.0, 50, 20, 0], [0, 0, 0, 1]))
+    for masks in ("any", False):
+        assert named(found_in(folder, masks=masks), "object-outside").severity == "fatal"
+
+
+def test_no_masks_and_nothing_that_says_where_the_object_is(folder):
+    change_bounds(folder, lambda matrix: None)
+    diagnosis = found_in(folder, masks=False)
+    assert named(diagnosis, "no-masks").severity == "note"
+    assert named(diagnosis, "bounds-guessed").severity == "warning"
