@@ -82,3 +82,10 @@ def image_shape(path: Path) -> tuple[int, int]:
     """Height and width out of the header; SceneError if this is no image."""
     with open_image(path) as image:
         return image.height, image.width
+
+
+def same_aspect(height: int, width: int, other_height: int, other_width: int) -> bool:
+    """True if the two sizes are one shape at two scales, up to rounding to whole pixels."""
+    return (
+        abs(width - other_width * height / other_height) <= 1 or abs(other_width - width * other_height / height) <= 1
+    )

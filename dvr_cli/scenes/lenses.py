@@ -11,8 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from dvr_cli.errors import SceneError
-from dvr_cli.scenes.image_files import TURNED_ON_EDGE, stored_shape
-from dvr_cli.scenes.readers.files import same_aspect
+from dvr_cli.scenes.image_files import TURNED_ON_EDGE, same_aspect, stored_shape
 from dvr_cli.scenes.views import Camera, View
 
 SHORTEST_FOCAL, LONGEST_FOCAL, FARTHEST_CENTRE = 0.01, 1e5, 1e3

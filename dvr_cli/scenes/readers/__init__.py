@@ -15,7 +15,7 @@ from dvr_cli.scenes.bounds import GUESS, find_bounds
 from dvr_cli.scenes.cameras import ball_similarity
 from dvr_cli.scenes.depth_maps import find_depth_maps
 from dvr_cli.scenes.depth_scale import with_scaled_depth, with_solved_depth
-from dvr_cli.scenes.image_files import image_shape
+from dvr_cli.scenes.image_files import image_shape, same_aspect
 from dvr_cli.scenes.images import small_masks
 from dvr_cli.scenes.masks.meaning import with_meanings
 from dvr_cli.scenes.masks.naming import has_masks, masks_of_scene
@@ -23,7 +23,6 @@ from dvr_cli.scenes.readers.colmap import is_model
 from dvr_cli.scenes.readers.files import (
     FoundScene,
     held_out_indices,
-    same_aspect,
     without_views,
 )
 from dvr_cli.scenes.readers.table import READERS, Reader

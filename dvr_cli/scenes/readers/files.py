@@ -124,10 +124,3 @@ def without_views(found: FoundScene, left_out: tuple[int, ...]) -> FoundScene:
     kept = tuple(index for index in range(len(found.views)) if index not in left_out)
     sparse = None if found.sparse_depth is None else with_views(found.sparse_depth, kept)
     return replace(found, views=tuple(found.views[index] for index in kept), sparse_depth=sparse)
-
-
-def same_aspect(height: int, width: int, other_height: int, other_width: int) -> bool:
-    """True if the two sizes are one shape at two scales, up to rounding to whole pixels."""
-    return (
-        abs(width - other_width * height / other_height) <= 1 or abs(other_width - width * other_height / height) <= 1
-    )
