@@ -27,7 +27,6 @@ __all__ = [
     "list_images",
     "match_masks",
     "path_inside",
-    "same_aspect",
     "selected_indices",
     "without_views",
 ]
