@@ -79,8 +79,6 @@ class Surroundings(Part):
     """What a vote counts, in faces of a voxel ..."""
     most_votes: float = Field(default=4.0, gt=0)
     """... and how many votes count."""
-    depth: float = Field(default=0.3, ge=0)
-    """Weight of these depths in the losses of the first level."""
 
 
 class Losses(Part):

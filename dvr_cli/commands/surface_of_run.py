@@ -69,15 +69,20 @@ class RunSurface:
         """Without masks: the part of the surface that photographs show."""
         import numpy as np
 
-        from dvr_cli.surfaces.opening import LEAST_PART, opened
+        from dvr_cli.fitting.seen_depth import load_seen, supporting_views
+        from dvr_cli.surfaces.opening import LEAST_PART, SEEING_VIEWS, opened
 
         unit_from_world = np.array(self._run.scene_description["unit_from_world"], dtype=np.float64)
         cube_from_world = np.linalg.inv(self.world_from_unit)
+        cameras = [view.camera for view in views]
+        seen = load_seen(self._run.path, len(views))
+        supported = None if seen is None else supporting_views(seen, cameras, mesh.vertices) >= SEEING_VIEWS
         least_part = 1.0 if only_largest else LEAST_PART
-        found = opened(mesh, [view.camera for view in views], unit_from_world, cube_from_world, least_part)
+        found = opened(mesh, cameras, unit_from_world, cube_from_world, least_part, supported)
         note(
             f"No masks: {found.removed_share:.0%} of the area is cut off (the border of the region of interest, what "
-            "fewer than two photographs show), so the mesh is open; --components all keeps everything, closed."
+            "fewer than two photographs show or agree about), so the mesh is open. --components all keeps everything, "
+            "closed."
         )
         return found.mesh
 

@@ -6,7 +6,7 @@ Everything that must survive an interruption is in `Course`; this module only de
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from jaxtyping import Float
 from dvr_cli.config import Settings
 from dvr_cli.errors import RunError
 from dvr_cli.fields.grid import GridField
+from dvr_cli.files import disk_errors
 from dvr_cli.fitting.course import Course
 from dvr_cli.fitting.depth_targets import SparseTargets, dense_targets, sparse_targets
 from dvr_cli.fitting.depth_terms import DepthTargets
@@ -25,7 +26,8 @@ from dvr_cli.fitting.levels import Watch, run_level
 from dvr_cli.fitting.memory import peak_memory_gb
 from dvr_cli.fitting.preview import write_preview
 from dvr_cli.fitting.run_folder import RunFolder
-from dvr_cli.fitting.surroundings import SeenDepth, see_all_around, too_few_masks, with_labels
+from dvr_cli.fitting.seen_depth import SeenDepth, load_seen, save_seen
+from dvr_cli.fitting.surroundings import see_all_around, too_few_masks, with_labels
 from dvr_cli.fitting.unmasked_start import unmasked_cube, unmasked_field
 from dvr_cli.fitting.working_cube import in_cube, working_cube
 from dvr_cli.kernels import launch
@@ -116,10 +118,15 @@ def _fit(
     device = resolve_device(settings.device)
     views = _load(scene, settings, watch)
     wait_for_kernels()
-    seen = _seen(scene, views, settings, watch, device) if too_few_masks(views) else None
+    seen = None
+    if too_few_masks(views):
+        seen = None if course is None else load_seen(watch.run.path, len(views))
+        seen = seen or _seen(scene, views, settings, watch, device)
     if course is None:
         course = _start(scene, views, settings, watch, device, seen)
         watch.save(course)
+        if seen is not None:
+            _save_seen(watch.run, seen)
     sparse = _sparse(scene, views, course.cube_from_world, device)
     inputs = _level_inputs(scene, views, sparse, course, settings, device, seen)
     del views
@@ -149,7 +156,7 @@ def _load(scene: Scene, settings: Settings, watch: Watch) -> list[LoadedView]:
 
 
 def _seen(scene: Scene, views: list[LoadedView], settings: Settings, watch: Watch, device: torch.device) -> SeenDepth:
-    """Coarse depth of a scene without masks; the same views and settings give the same, also on resumption."""
+    """Coarse depth of a scene without masks."""
 
     def report(done: int, count: int) -> None:
         if watch.should_stop():
@@ -157,6 +164,12 @@ def _seen(scene: Scene, views: list[LoadedView], settings: Settings, watch: Watc
 
     watch.report(Message(f"No masks: comparing {len(views)} photographs to find what is object and what background"))
     return see_all_around(views, scene.unit_from_world, settings.surroundings, device, settings.seed, report)
+
+
+def _save_seen(run: RunFolder, seen: SeenDepth) -> None:
+    """Leave it in the run: resuming need not look again, and export asks which surface photographs agree about."""
+    with disk_errors(run.path, RunError, "Free some space and go on with --resume."):
+        save_seen(run.path, seen)
 
 
 def _start(
@@ -216,5 +229,6 @@ def _level_inputs(
             if seen is not None:
                 stack = with_labels(stack, seen, views, scene.unit_from_world)
             by_divisor[divisor] = stack, DepthTargets(sparse, dense)
-        inputs[index] = by_divisor[divisor]
+        stack, depth = by_divisor[divisor]
+        inputs[index] = stack, replace(depth, settled=index > 0)
     return inputs

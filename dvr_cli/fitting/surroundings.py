@@ -8,7 +8,7 @@ edges, and the surface shall not follow them.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor
 from dvr_cli.config import Surroundings
 from dvr_cli.fitting import stereo
 from dvr_cli.fitting.initial import DepthMaps
+from dvr_cli.fitting.seen_depth import SeenDepth
 from dvr_cli.fitting.stereo_settings import MvsLevel, MvsSettings
 from dvr_cli.fitting.working_cube import WorkingCube
 from dvr_cli.kernels.fusion import Agreement, count_agreeing
@@ -37,25 +38,6 @@ LEVELS = (
     MvsLevel(passes=3, reach=4, draws=3, scale=1.0, refinements=1, radius=2),
     MvsLevel(passes=2, reach=3, draws=2, scale=0.3, refinements=1, radius=3, stride=2),
 )
-
-
-@dataclass(frozen=True)
-class SeenDepth:
-    """Depth of all views at one small scale, as planes: inverse depth is affine in the pixel."""
-
-    divisor: int
-    """By which the photographs were shrunk (`kernels.views.shrink`)."""
-    heights: Int[np.ndarray, "v"]
-    widths: Int[np.ndarray, "v"]
-    planes: Float[np.ndarray, "pixels 3"]
-    """Inverse camera depth in world units at the pixel's centre, and its change per pixel to the right and down; zeros
-    where no depth is confirmed. Views lie flat behind each other."""
-
-    @property
-    def starts(self) -> Int[np.ndarray, "v"]:
-        """Place of each view's first pixel."""
-        sizes = self.heights.astype(np.int64) * self.widths
-        return np.cumsum(sizes) - sizes
 
 
 def too_few_masks(views: Sequence[LoadedView]) -> bool:
@@ -131,18 +113,6 @@ def distance_maps(seen: SeenDepth, small: ViewArrays, world_scale: float) -> Dep
     return DepthMaps(t.contiguous(), small.starts, 1)
 
 
-def dense_distances(seen: SeenDepth, stack: ViewArrays, world_scale: float) -> Float[Tensor, "pixels"]:
-    """The same for every pixel of photographs at a larger scale: each takes its place on the coarse pixel's plane."""
-    inverse = []
-    for view, (height, width) in enumerate(zip(stack.heights.tolist(), stack.widths.tolist(), strict=True)):
-        rows, columns, down, right = _parents(seen, view, height, width)
-        start = int(seen.starts[view])
-        coarse = seen.planes[start : start + seen.heights[view] * seen.widths[view]]
-        plane = coarse.reshape(seen.heights[view], seen.widths[view], 3)[rows][:, columns]
-        inverse.append((plane[..., 0] + plane[..., 1] * right + plane[..., 2] * down[:, None]).ravel())
-    return _distances(torch.as_tensor(np.concatenate(inverse)).to(stack.gray), stack, world_scale)
-
-
 def with_labels(
     stack: ViewArrays, seen: SeenDepth, views: Sequence[LoadedView], unit_from_world: Float[np.ndarray, "4 4"]
 ) -> ViewArrays:
@@ -154,7 +124,7 @@ def with_labels(
         if views[view].mask is not None:
             masks.append(stack.masks[start : start + height * width])
             continue
-        rows, columns, _, _ = _parents(seen, view, height, width)
+        rows, columns = _parents(seen, view, height, width)
         labels = view_labels(seen, view, views[view], unit_from_world)[rows][:, columns]
         masks.append(torch.as_tensor(np.ascontiguousarray(labels).ravel()).to(stack.masks))
     return replace(stack, masks=torch.cat(masks).contiguous())
@@ -183,28 +153,22 @@ def view_labels(
     labels = np.full(height * width, UNKNOWN, np.uint8)
     labels[known & (radius < 1 - BORDER)] = OBJECT
     labels[known & (radius > 1 + BORDER) & (t > leaves)] = BACKGROUND
-    labels = labels.reshape(height, width)
+    image = labels.reshape(height, width)
     passing = ((squared <= 0) | (leaves <= 0)).reshape(height, width)
-    alike = ndimage.maximum_filter(labels, 3) == ndimage.minimum_filter(labels, 3)
+    alike = ndimage.maximum_filter(image, 3) == ndimage.minimum_filter(image, 3)
     # A ray that does not meet the region of interest sees background whatever it shows.
-    return np.where(passing, BACKGROUND, np.where(alike, labels, UNKNOWN)).astype(np.uint8)
+    return np.where(passing, BACKGROUND, np.where(alike, image, UNKNOWN)).astype(np.uint8)
 
 
-def _parents(
-    seen: SeenDepth, view: int, height: int, width: int
-) -> tuple[Int[np.ndarray, "h"], Int[np.ndarray, "w"], Float[np.ndarray, "h"], Float[np.ndarray, "w"]]:
-    """Coarse rows and columns of a view's pixels at another scale, and their places relative to the coarse centres."""
+def _parents(seen: SeenDepth, view: int, height: int, width: int) -> tuple[Int[np.ndarray, "h"], Int[np.ndarray, "w"]]:
+    """Coarse rows and columns of a view's pixels at another scale."""
 
-    def along(count: int, coarse: int) -> tuple[np.ndarray, np.ndarray]:
+    def along(count: int, coarse: int) -> Int[np.ndarray, "n"]:
         # Scales are powers of two apart; the rest of the last rows and columns was cut off when the map was made.
         factor = max(1, round(count / coarse))
-        position = (np.arange(count) + 0.5) / factor
-        parent = np.minimum(position.astype(np.int64), coarse - 1)
-        return parent, (position - parent - 0.5).astype(np.float32)
+        return np.minimum(np.arange(count) // factor, coarse - 1)
 
-    rows, down = along(height, int(seen.heights[view]))
-    columns, right = along(width, int(seen.widths[view]))
-    return rows, columns, down, right
+    return along(height, int(seen.heights[view])), along(width, int(seen.widths[view]))
 
 
 def _distances(inverse: Float[Tensor, "pixels"], stack: ViewArrays, world_scale: float) -> Float[Tensor, "pixels"]:

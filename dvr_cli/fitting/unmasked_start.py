@@ -18,8 +18,9 @@ from dvr_cli.errors import SceneError
 from dvr_cli.fields.grid import GridField
 from dvr_cli.fitting.depth_targets import SparseTargets, with_known_depth
 from dvr_cli.fitting.initial import signed_distance
+from dvr_cli.fitting.seen_depth import SeenDepth
 from dvr_cli.fitting.smooth_cut import smooth_cut
-from dvr_cli.fitting.surroundings import SeenDepth, distance_maps
+from dvr_cli.fitting.surroundings import distance_maps
 from dvr_cli.fitting.working_cube import HULL_VOXELS, LARGEST, MARGIN, WorkingCube, in_cube
 from dvr_cli.kernels import hull as hull_kernels
 from dvr_cli.kernels.views import ViewArrays

@@ -32,6 +32,8 @@ LEAST_FACING = 0.1
 """Least cosine between a vertex's normal and the way to a camera that sees it."""
 PITS = 4
 """Rings of vertices by which gaps in what is seen are closed, and shreds of it taken away."""
+GAPS = 8
+"""Rings of vertices by which gaps in what is supported are closed: blank spots in between textures are surface."""
 LEAST_PART = 0.02
 """Separate parts with less area than this share of the largest are left out, if nobody asks for another share."""
 SLACK = 1e-4
@@ -55,8 +57,11 @@ def opened(
     unit_from_world: Float[np.ndarray, "4 4"],
     cube_from_world: Float[np.ndarray, "4 4"],
     least_part: float = LEAST_PART,
+    supported: Bool[np.ndarray, "v"] | None = None,
 ) -> Opened:
     """The faces that at least two cameras see, away from the border of the unit ball and of the cube.
+
+    `supported`: vertices at which photographs were found to agree; what is far from all of them goes as well.
 
     `mesh` in world units with outward normals. Separate parts with less than `least_part` of the largest one's area go;
     1 keeps that one alone. The mesh itself, when nothing would be left.
@@ -65,6 +70,8 @@ def opened(
     inner &= np.abs(apply(cube_from_world, mesh.vertices)).max(axis=1) < 1 - BORDER
     neighbours = _neighbours(mesh)
     seen = _without_gaps(_seen(mesh, cameras), neighbours)
+    if supported is not None and supported.any():
+        seen &= ~_grown(~_grown(supported, neighbours, GAPS), neighbours, GAPS)
     kept = (inner & seen)[mesh.faces].all(axis=1)
     if not kept.any():
         return Opened(mesh, 0.0, 0)
@@ -111,10 +118,12 @@ def _neighbours(mesh: Mesh) -> "csr_array":
 def _without_gaps(label: Bool[np.ndarray, "v"], neighbours: "csr_array") -> Bool[np.ndarray, "v"]:
     """Closing, then opening along the mesh."""
 
-    def grown(some: Bool[np.ndarray, "v"], rings: int) -> Bool[np.ndarray, "v"]:
-        for _ in range(rings):
-            some = neighbours @ some.astype(np.float32) > 0
-        return some
+    closed = ~_grown(~_grown(label, neighbours, PITS), neighbours, PITS)
+    return _grown(~_grown(~closed, neighbours, PITS), neighbours, PITS)
 
-    closed = ~grown(~grown(label, PITS), PITS)
-    return grown(~grown(~closed, PITS), PITS)
+
+def _grown(label: Bool[np.ndarray, "v"], neighbours: "csr_array", rings: int) -> Bool[np.ndarray, "v"]:
+    """The label and so many rings of vertices around it."""
+    for _ in range(rings):
+        label = neighbours @ label.astype(np.float32) > 0
+    return label

@@ -10,7 +10,7 @@ from dvr_cli.config import Start, Surroundings
 from dvr_cli.errors import SceneError
 from dvr_cli.fields.grid import GridField
 from dvr_cli.fitting.step import _silhouettes
-from dvr_cli.fitting.surroundings import see_all_around, too_few_masks, view_labels, with_labels
+from dvr_cli.fitting.surroundings import distance_maps, see_all_around, too_few_masks, view_labels, with_labels
 from dvr_cli.fitting.unmasked_start import unmasked_cube, unmasked_field
 from dvr_cli.fitting.working_cube import in_cube
 from dvr_cli.kernels import hull as hull_kernels
@@ -19,6 +19,7 @@ from dvr_cli.kernels.twins import hull as hull_twins
 from dvr_cli.kernels.twins.cameras import in_double
 from dvr_cli.kernels.views import BACKGROUND, OBJECT, UNKNOWN, stack_views
 from dvr_cli.rendering.surface import first_hit
+from dvr_cli.scenes.cameras import similarity_scale
 from tests.fitting.rooms import RADIUS, make_room
 from tests.fitting.tiny_runs import TINY
 from tests.kernels.tiny_views import ball_sdf
@@ -57,9 +58,6 @@ def test_labels_are_doubted_where_neighbours_differ(room, seen):
 
 def test_distances_are_those_of_ball_and_wall(room, seen):
     stack = stack_views(room.views, room.unit_from_world, 1, CPU)
-    from dvr_cli.fitting.surroundings import distance_maps
-    from dvr_cli.scenes.cameras import similarity_scale
-
     t = distance_maps(seen, stack, similarity_scale(room.unit_from_world)).t_map
     every = torch.arange(len(t))
     views = torch.searchsorted(stack.starts.long(), every, right=True) - 1
