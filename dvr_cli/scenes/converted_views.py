@@ -20,7 +20,7 @@ from dvr_cli.scenes.resampling import centred_camera, resampled, resampled_mask,
 from dvr_cli.scenes.views import Camera, Scene, View
 from dvr_cli.scenes.writing import save_png, save_png_image
 
-HOLDS_SKEW = ("idr", "middlebury")
+HOLDS_SKEW = ("idr", "middlebury", "dvr")
 """Formats of whole projection matrices."""
 
 

@@ -119,14 +119,14 @@ def test_names_outside_are_never_opened(tmp_path, listed):
     assert "1 of 2 photographs" in found.notes[0]
 
 
-@pytest.mark.parametrize("place", ["bundle.out", "bundle/bundle.out", "bundle.bundle.out"])
+@pytest.mark.parametrize("place", ["bundle.out", "bundle/bundle.out", "house.bundle.out"])
 def test_where_it_is_found(tmp_path, place):
     assert find(tmp_path) is None
     write_bundle_scene(tmp_path)
     (tmp_path / place).parent.mkdir(exist_ok=True)
     (tmp_path / "bundle.out").rename(tmp_path / place)
-    if place == "bundle.bundle.out":
-        (tmp_path / "list.txt").rename(tmp_path / "bundle.list.txt")
+    if place == "house.bundle.out":
+        (tmp_path / "list.txt").rename(tmp_path / "house.list.txt")
     assert find(tmp_path) == tmp_path / place
     assert accepts(tmp_path / place)
     assert not accepts(tmp_path / "images" / "c.png")

@@ -23,8 +23,10 @@ from dvr_cli.scenes.sparse_depth import checked_sparse_depth
 from dvr_cli.scenes.views import SparseDepth, View
 from dvr_cli.scenes.writing import WritableView, centred_focal
 
-CAMERA_FILES = ("bundle.out", "bundle/bundle.out", "bundle.bundle.out")
-LIST_FILES = ("list.txt", "bundle.list.txt")
+CAMERA_FILES = ("bundle.out", "bundle/bundle.out")
+OTHER_CAMERA_FILES = "*.bundle.out"
+"""As COLMAP exports it, with the list of names in *.list.txt."""
+LIST_FILE = "list.txt"
 IMAGE_FOLDERS = ("images", "image", ".")
 FLIP = np.diag([1.0, -1.0, -1.0])
 """Between y up, looking along -z, and y down, looking along +z."""
@@ -32,7 +34,8 @@ FLIP = np.diag([1.0, -1.0, -1.0])
 
 def find(root: Path) -> Path | None:
     """The camera file of this layout, None if there is none."""
-    return next((root / name for name in CAMERA_FILES if (root / name).is_file()), None)
+    usual = (root / name for name in CAMERA_FILES)
+    return next((path for path in (*usual, *sorted(root.glob(OTHER_CAMERA_FILES))) if path.is_file()), None)
 
 
 def accepts(path: Path) -> bool:
@@ -111,7 +114,7 @@ def _listed_names(root: Path, camera_path: Path, cameras: int) -> list[str]:
     """The names of the photographs, one for each camera; a focal length behind a name is cut off."""
     folders = dict.fromkeys((camera_path.parent, root, camera_path.parent.parent))
     stem = camera_path.name.removesuffix(".out").removesuffix(".bundle")
-    names = dict.fromkeys((*LIST_FILES, f"{stem}.list.txt"))
+    names = (f"{stem}.list.txt", LIST_FILE)
     path = next((folder / name for folder in folders for name in names if (folder / name).is_file()), None)
     if path is None:
         raise SceneError(
