@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from dvr_cli.errors import SceneError
+from dvr_cli.scenes.polynomial_lens import polynomial_lens
 from dvr_cli.scenes.readers import metashape, read_scene
 from dvr_cli.scenes.writing import PixelsToWrite
 from tests.scenes.tiny_scenes import photograph, pixel_centres, ring, sphere_mask, world_from_unit
@@ -81,6 +82,28 @@ def test_lens_is_that_of_the_manual(tmp_path, values, fisheye, tolerance):
     for x, y in [(0.0, 0.0), (0.4, 0.3), (-0.5, 0.2), (0.1, -0.35), (-0.45, -0.35)]:
         pixel = lens.img_from_cam(np.array([[x, y, 1.0]]))[0]
         np.testing.assert_allclose(pixel, metashape_pixel(x, y, values, fisheye) if x or y else pixel, atol=tolerance)
+
+
+def test_term_k4_of_a_wide_lens_is_fitted_to_a_tenth_of_a_pixel_in_the_corner():
+    # Of the size and kind that drones have: the corner is 1.07 focal lengths from the axis, where k4 takes off a tenth.
+    radial, focal, size = (-0.09, -0.08, 0.12, -0.08), 3700.0, (5280, 3956)
+    lens = polynomial_lens(size, (focal, focal), (2640.0, 1978.0), radial, (0.0, 0.0), "lens")
+    radii = np.linspace(0.01, 1.05, 50)
+    distorted = radii * (1 + sum(k * radii ** (2 * power) for power, k in enumerate(radial, start=1)))
+    inside = distorted < np.hypot(2640, 1978) / focal
+    pixels = lens.img_from_cam(np.stack([0.8 * radii, 0.6 * radii, np.ones(50)], axis=1))
+    error = np.linalg.norm(pixels - [2640, 1978], axis=1) - focal * distorted
+    assert np.abs(error[inside]).max() < 0.1
+
+
+@pytest.mark.parametrize("radial", [(1e9, 0, 0, -1e9), (1e200, 0, 0, 1e200), (0, 0, 0, 1e-300), (0, 0, 0, np.nan)])
+def test_terms_that_no_lens_has_are_refused_or_harmless(radial):
+    try:
+        lens = polynomial_lens((5280, 3956), (3700.0, 3700.0), (2640.0, 1978.0), radial, (0.0, 0.0), "lens")
+    except SceneError as error:
+        assert "cannot be undistorted" in str(error) or "finite" in str(error)
+    else:
+        assert radial[3] == 1e-300 and np.isfinite(lens.params).all()
 
 
 def test_skew_and_two_focal_lengths_without_distortion_are_kept(tmp_path):
