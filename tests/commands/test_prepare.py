@@ -19,17 +19,6 @@ from tests.preparing.corner import tour
 
 APP = typer.Typer()
 APP.command()(prepare_command)
-ALONE = """
-import sys, typer
-from dvr_cli import app
-from dvr_cli.commands.prepare import prepare_command
-alone = typer.Typer(pretty_exceptions_enable=False)
-alone.command("prepare")(prepare_command)
-alone.callback()(lambda: None)
-app.app = alone
-app.main(sys.argv[1:])
-"""
-"""The command as a program of its own."""
 
 
 def run(*arguments):
@@ -110,8 +99,8 @@ def test_interrupted_it_says_how_to_go_on(place, tmp_path):
     folder, _ = place
     command = [
         sys.executable,
-        "-c",
-        ALONE,
+        "-m",
+        "dvr_cli",
         "prepare",
         str(folder / "photographs"),
         str(tmp_path / "scene"),
@@ -137,8 +126,8 @@ def test_killed_it_goes_on(place, tmp_path):
     folder, _ = place
     command = [
         sys.executable,
-        "-c",
-        ALONE,
+        "-m",
+        "dvr_cli",
         "prepare",
         str(folder / "photographs"),
         str(tmp_path / "scene"),
