@@ -112,7 +112,7 @@ def write(
 
 def _listed_names(root: Path, camera_path: Path, cameras: int) -> list[str]:
     """The names of the photographs, one for each camera; a focal length behind a name is cut off."""
-    folders = dict.fromkeys((camera_path.parent, root, camera_path.parent.parent))
+    folders = dict.fromkeys((camera_path.parent, root))
     stem = camera_path.name.removesuffix(".out").removesuffix(".bundle")
     names = (f"{stem}.list.txt", LIST_FILE)
     path = next((folder / name for folder in folders for name in names if (folder / name).is_file()), None)

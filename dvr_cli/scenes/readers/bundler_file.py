@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from dvr_cli.errors import SceneError
 from dvr_cli.files import write_text
@@ -98,22 +98,33 @@ def reprojection_errors(bundle: Bundle) -> Float[np.ndarray, "p"] | None:
     """
     if not bundle.places.any():
         return None
-    views, points = bundle.seen.T
-    with np.errstate(over="ignore", invalid="ignore"):
-        motions = bundle.camera_from_world[views]
-        in_camera = np.einsum("mij,mj->mi", motions[:, :, :3], bundle.points[points]) + motions[:, :, 3]
-        ahead = (in_camera[:, 2] < 0) & (bundle.focal[views] > 0)
-        flat = -in_camera[ahead, :2] / in_camera[ahead, 2:]
-        square = (flat**2).sum(axis=1)
-        k1, k2 = bundle.distortion[views[ahead]].T
-        imaged = (bundle.focal[views[ahead]] * (1 + k1 * square + k2 * square**2))[:, None] * flat
-        distances = np.linalg.norm(imaged - bundle.places[ahead], axis=1)
-        sums = np.bincount(points[ahead], distances, minlength=len(bundle.points))
-    counts = np.bincount(points[ahead], minlength=len(bundle.points))
+    sums, counts = np.zeros(len(bundle.points)), np.zeros(len(bundle.points))
+    order = np.argsort(bundle.seen[:, 0], kind="stable")
+    bounds = np.searchsorted(bundle.seen[order, 0], np.arange(len(bundle.focal) + 1))
+    for camera in np.flatnonzero((bundle.focal > 0) & (np.diff(bounds) > 0)).tolist():
+        pairs = order[bounds[camera] : bounds[camera + 1]]
+        points = bundle.seen[pairs, 1]
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            imaged, ahead = _imaged(bundle, camera, bundle.points[points])
+            distances = np.linalg.norm(imaged - bundle.places[pairs], axis=1)
+            np.add.at(sums, points[ahead], distances[ahead])
+        np.add.at(counts, points[ahead], 1)
     if not counts.any() or not np.isfinite(sums).all():
         return None
     errors = sums / np.maximum(counts, 1)
     return np.where(counts > 0, errors, errors[counts > 0].max())
+
+
+def _imaged(
+    bundle: Bundle, camera: int, points: Float[np.ndarray, "p 3"]
+) -> tuple[Float[np.ndarray, "p 2"], Bool[np.ndarray, "p"]]:
+    """Pixels from the middle of the image, y up, and which points lie in front of the camera."""
+    motion, (k1, k2) = bundle.camera_from_world[camera], bundle.distortion[camera]
+    in_camera = points @ motion[:, :3].T + motion[:, 3]
+    flat = -in_camera[:, :2] / in_camera[:, 2:]
+    square = (flat**2).sum(axis=1)
+    factor = bundle.focal[camera] * (1 + k1 * square + k2 * square**2)
+    return factor[:, None] * flat, in_camera[:, 2] < 0
 
 
 def write_bundle(bundle: Bundle, path: Path) -> None:
@@ -157,7 +168,7 @@ def _numbers(body: str, path: Path) -> Float[np.ndarray, "k"]:
 
 def _count(number: float, path: Path) -> int:
     """A count as a whole number; far beyond what a file can hold is cut to that."""
-    if number < 0 or number != np.floor(number):
+    if number < 0 or not float(number).is_integer():
         raise SceneError(f"{path}: {number:g} is no count.\nThe file is damaged; export it again.")
     return int(min(number, 1e12))
 
