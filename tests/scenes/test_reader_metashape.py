@@ -96,7 +96,7 @@ def test_term_k4_of_a_wide_lens_is_fitted_to_a_tenth_of_a_pixel_in_the_corner():
     assert np.abs(error[inside]).max() < 0.1
 
 
-@pytest.mark.parametrize("radial", [(1e9, 0, 0, -1e9), (1e200, 0, 0, 1e200), (0, 0, 0, 1e-300), (0, 0, 0, np.nan)])
+@pytest.mark.parametrize("radial", [(1e200, 0, 0, 1e200), (0, 0, 0, 1e-300), (0, 0, 0, np.nan)])
 def test_terms_that_no_lens_has_are_refused_or_harmless(radial):
     try:
         lens = polynomial_lens((5280, 3956), (3700.0, 3700.0), (2640.0, 1978.0), radial, (0.0, 0.0), "lens")
