@@ -14,6 +14,7 @@ from dvr_cli.scenes.arrays import read_npz, write_npz
 from dvr_cli.scenes.views import SparseDepth
 
 MAX_POINTS = 50_000_000
+LARGEST_VALUE = 1e100
 
 
 def read_sparse_depth(path: Path, view_names: tuple[str, ...], all_names: tuple[str, ...] | None = None) -> SparseDepth:
@@ -127,7 +128,8 @@ def _numbers(array: np.ndarray, shape: tuple[int | None, ...], name: str, where:
             f"{wanted}.\n"
             "Write it as docs/formats.md describes, section Sparse depth."
         )
-    bad = ~np.isfinite(array)
+    # What is larger would overflow when it is squared.
+    bad = ~(np.abs(array.astype(np.float64)) < LARGEST_VALUE)
     if bad.any():
         raise DepthError(
             f"{where}: array '{name}' holds {int(bad.sum())} values that are NaN or infinite, the first in row "
