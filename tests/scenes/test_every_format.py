@@ -88,9 +88,17 @@ def test_same_rays_masks_and_points(saved, scene):
         differing = (loaded.mask != sphere_mask(view.camera)).mean()
         assert differing == 0 if view.camera is view.view.camera else differing < 0.02
     if found.sparse_depth is not None:
-        order = np.lexsort(found.sparse_depth.points.T), np.lexsort(points().points.T)
-        np.testing.assert_allclose(found.sparse_depth.points[order[0]], points().points[order[1]], rtol=RELATIVE)
-        np.testing.assert_allclose(found.sparse_depth.colors[order[0]], points().colors[order[1]], atol=0.5 / 255)
+        order, expected = np.lexsort(found.sparse_depth.points.T), np.lexsort(points().points.T)
+        np.testing.assert_allclose(found.sparse_depth.points[order], points().points[expected], rtol=RELATIVE)
+        np.testing.assert_allclose(found.sparse_depth.colors[order], points().colors[expected], atol=0.5 / 255)
+        if found.sparse_depth.visibility is not None:
+            assert pairs(found.sparse_depth, order) == pairs(points(), expected)
+
+
+def pairs(sparse, order):
+    """Which view saw which point, points counted in this order."""
+    place = np.argsort(order)
+    return {(view, int(place[point])) for view, point in sparse.visibility.tolist()}
 
 
 def test_photographs_show_what_the_rays_say(saved, scene):

@@ -19,7 +19,6 @@ from dvr_cli.files import write_text
 from dvr_cli.scenes.cameras import ball_similarity, similarity_from_scale_mat
 from dvr_cli.scenes.image_files import image_shape
 from dvr_cli.scenes.lenses import posed_view
-from dvr_cli.scenes.ply_points import write_ply_points
 from dvr_cli.scenes.readers.files import FEWEST_VIEWS, FoundScene, MaskFile, path_inside, selected_indices
 from dvr_cli.scenes.readers.json_files import (
     MAX_JSON_BYTES,
@@ -31,11 +30,12 @@ from dvr_cli.scenes.readers.json_files import (
 )
 from dvr_cli.scenes.readers.plain_cameras import CAMERA_KEYS, VIEW_KEYS, check_keys, view_lens, view_pose
 from dvr_cli.scenes.readers.text_files import finite_numbers, missing_note, read_text
-from dvr_cli.scenes.sparse_depth import read_sparse_depth
+from dvr_cli.scenes.sparse_depth import read_sparse_depth, write_sparse_depth
 from dvr_cli.scenes.views import SparseDepth
 from dvr_cli.scenes.writing import WritableView, require_no_skew
 
 CAMERA_FILES = ("cameras.json", "cameras.csv")
+POINTS_FILE = "sparse.npz"
 IMAGE_FOLDERS = ("images", "image", ".")
 TOP_KEYS = ("views", "points", "object_centre", "object_radius", "world_from_unit", "comment", *CAMERA_KEYS, "up")
 TEXT_COLUMNS = ("name", "mask", "model", "comment")
@@ -85,16 +85,16 @@ def read(root: Path, camera_path: Path, view_range: str | None) -> FoundScene:
         views.append(posed_view(name, path, camera, view_pose(values, where), where))
         if mask := text(values, "mask", where):
             masks[name] = MaskFile(_existing(mask, folders, where))
-    names = tuple(name for name, _, _ in chosen)
+    names, all_names = (tuple(name for name, _, _ in group) for group in (chosen, present))
     points = text(top, "points", str(camera_path))
-    sparse = read_sparse_depth(_existing(points, folders, str(camera_path)), names) if points else None
+    sparse = read_sparse_depth(_existing(points, folders, str(camera_path)), names, all_names) if points else None
     region = _region(top, str(camera_path))
     return FoundScene(
         tuple(views),
         region,
         "" if region is None else f"{camera_path.name}",
         sparse,
-        all_names=tuple(name for name, _, _ in present),
+        all_names=all_names,
         masks=masks,
         notes=missing_note(missing, len(entries), camera_path),
     )
@@ -202,9 +202,9 @@ def write(
     world_from_unit: Float[np.ndarray, "4 4"] | None = None,
     sparse: SparseDepth | None = None,
 ) -> None:
-    """Write images/, masks/NAME.png, cameras.json and points.ply; SceneError for a camera with skew.
+    """Write images/, masks/NAME.png, cameras.json and sparse.npz; SceneError for a camera with skew.
 
-    Which view saw which point is lost. The inverse of `read`.
+    The inverse of `read`.
     """
     lines = []
     for view in views:
@@ -219,8 +219,8 @@ def write(
     if world_from_unit is not None:
         top.append(f'"world_from_unit": {json.dumps(world_from_unit.tolist())}')
     if sparse is not None:
-        write_ply_points(folder / "points.ply", sparse)
-        top.append('"points": "points.ply"')
+        write_sparse_depth(folder / POINTS_FILE, sparse, tuple(view.name for view in views))
+        top.append(f'"points": "{POINTS_FILE}"')
     top.append('"views": [\n  ' + ",\n  ".join(lines) + "\n ]")
     write_text(folder / CAMERA_FILES[0], "{\n " + ",\n ".join(top) + "\n}\n")
 
