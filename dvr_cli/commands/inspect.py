@@ -21,7 +21,7 @@ from dvr_cli.commands.options import (
     ThreadsOption,
     ViewsOption,
 )
-from dvr_cli.commands.reading import Reading, reading_of, scene_folder
+from dvr_cli.commands.reading import Reading, reading_options, scene_folder
 from dvr_cli.console import Output
 
 if TYPE_CHECKING:
@@ -62,17 +62,7 @@ def inspect_command(
     """
     output = Output(quiet, as_json)
     how = Reading(masks, no_masks, mask_folder, colmap, cameras, format_name, views, depth)
-    reading = reading_of(scene, how)
-
-    from dvr_cli.diagnosis.diagnose import diagnose, quick_diagnosis
-    from dvr_cli.fitting.scene_description import read_described_scene
-
-    loaded_scene = read_described_scene(scene_folder(scene), reading, guess_bounds=True)
-    if quick:
-        diagnosis = quick_diagnosis(loaded_scene, threads)
-    else:
-        output.note(f"Decoding {len(loaded_scene.views)} photographs, then matching neighbours")
-        diagnosis = diagnose(loaded_scene, threads)
+    loaded_scene, diagnosis = _examined(scene, reading_options(scene, how), quick, threads, output)
     if picture is not None:
         from dvr_cli.diagnosis.rig_picture import write_rig_picture
 
@@ -88,6 +78,26 @@ def inspect_command(
     output.result(as_text(values) + ending, {**values, "next": next_command})
     if diagnosis.fatal:
         raise typer.Exit(1)
+
+
+def _examined(
+    scene: Path, reading: dict[str, Any], quick: bool, threads: int | None, output: Output
+) -> "tuple[Scene, Diagnosis]":
+    """The scene, and what is wrong with it; masks and points that are made for it are looked at and thrown away."""
+    import tempfile
+
+    from dvr_cli.commands.made_here import read_and_make
+    from dvr_cli.config import PRESETS
+    from dvr_cli.config_io import DEFAULT_PRESET
+    from dvr_cli.diagnosis.diagnose import diagnose, quick_diagnosis
+
+    settings = PRESETS[DEFAULT_PRESET].model_copy(update={"threads": threads})
+    with tempfile.TemporaryDirectory(prefix="dvr-inspect-") as place:
+        found, _ = read_and_make(scene_folder(scene), reading, Path(place), settings, output, points_if_needed=False)
+        if quick:
+            return found, quick_diagnosis(found, threads)
+        output.note(f"Decoding {len(found.views)} photographs, then matching neighbours")
+        return found, diagnose(found, threads)
 
 
 def inspection(scene: "Scene", diagnosis: "Diagnosis") -> dict[str, Any]:

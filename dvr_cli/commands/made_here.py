@@ -10,6 +10,7 @@ import typer
 
 from dvr_cli.commands.reading import MADE_HERE
 from dvr_cli.console import Output
+from dvr_cli.errors import SceneError
 
 if TYPE_CHECKING:
     from dvr_cli.config import Settings
@@ -17,12 +18,18 @@ if TYPE_CHECKING:
 
 
 def read_and_make(
-    root: Path, reading: dict[str, Any], run_path: Path, settings: "Settings", output: Output
+    root: Path,
+    reading: dict[str, Any],
+    run_path: Path,
+    settings: "Settings",
+    output: Output,
+    points_if_needed: bool = True,
 ) -> "tuple[Scene, dict[str, Any]]":
     """The scene with everything that was asked for, and how to read it again; SceneError for what cannot be used.
 
-    Where neither masks nor points nor the format say where the object is, points are triangulated, asked for or not:
-    without them the region of interest would be a guess.
+    `settings`: threads and seed count. With `points_if_needed` points are triangulated, asked for or not, where neither
+    masks nor points nor the format say where the object is. Where even then nothing does, or masks and cameras
+    contradict each other, the region of interest is a guess, for `checked` to judge.
     """
     from dvr_cli.fitting.scene_description import ANY_MASKS, located, read_described_scene
 
@@ -31,7 +38,8 @@ def read_and_make(
     bare = {**reading, **not_yet, "depth_scale": None}
     # What is wrong with the bounds comes out when the scene is read at last; points may mend it.
     scene = read_described_scene(root, bare, guess_bounds=True)
-    reading = {**reading, **_points_wanted(reading, scene, output)}
+    if points_if_needed:
+        reading = {**reading, **_points_wanted(reading, scene, output)}
     if MADE_HERE in (reading["depth"], reading["points"]):
         make_points(scene, run_path, settings, output)
     if reading["masks"] == MADE_HERE:
@@ -42,7 +50,22 @@ def read_and_make(
         masked = any(view.mask_path is not None for view in scene.views)
         named = isinstance(reading["masks"], str) and reading["masks"] != ANY_MASKS
         reading = {**reading, "masks": reading["masks"] if named else masked or None}
-    return read_described_scene(root, located(reading, run_path)), reading
+    return read_described_scene(root, located(reading, run_path), guess_bounds=True), reading
+
+
+def checked(scene: "Scene", reading: dict[str, Any], run_path: Path, settings: "Settings", output: Output) -> None:
+    """The quick part of `dvr inspect`, with its advice: warnings are said, SceneError where it would be in vain."""
+    from dvr_cli.diagnosis.diagnose import quick_diagnosis
+    from dvr_cli.fitting.scene_description import located, read_described_scene
+
+    diagnosis = quick_diagnosis(scene, settings.threads)
+    if diagnosis.fatal:
+        raise SceneError(diagnosis.refusal())
+    for line in diagnosis.warning_lines():
+        output.note(line)
+    if needs_points(scene):
+        # The guess was for the diagnosis; if there is no better one, this says why.
+        read_described_scene(scene.root, located(reading, run_path))
 
 
 def _points_wanted(reading: dict[str, Any], scene: "Scene", output: Output) -> dict[str, Any]:

@@ -97,7 +97,7 @@ def reconstruct_command(
     settings, reading = _settings_and_reading(run_path, reading, preset, config, overrides, steps, resume, overwrite)
 
     # Only now, when everything that can be wrong at a glance is right, the slow imports.
-    from dvr_cli.commands.made_here import read_and_make
+    from dvr_cli.commands.made_here import checked, read_and_make
     from dvr_cli.fitting.run_folder import RunFolder
     from dvr_cli.fitting.scene_description import describe_scene
 
@@ -105,8 +105,7 @@ def reconstruct_command(
     held_out = f", besides those that --hold-out {reading['hold_out']} keeps for judging" if reading["hold_out"] else ""
     output.note(f"{loaded.name}: {len(loaded.views)} views ({loaded.format}){held_out}")
     output.note(f"Region of interest: {loaded.bounds_source}")
-    for note in loaded.notes:
-        output.note(f"Note: {note}.")
+    checked(loaded, reading, run_path, settings, output)
     if how.no_masks or not any(view.mask_path for view in loaded.views):
         output.note("No masks: everything in the region of interest is reconstructed. (--masks auto makes some)")
     with RunFolder.create(run_path, settings, describe_scene(loaded, reading, run_path), resume, overwrite) as run:
