@@ -22,6 +22,7 @@ from dvr_cli.baselines.normals import (
 from dvr_cli.baselines.poisson import FEWEST_POINTS
 from dvr_cli.errors import CompareError, DepthError
 from dvr_cli.scenes.cameras import apply
+from dvr_cli.scenes.sparse_depth import with_points
 from dvr_cli.scenes.views import LoadedView, SparseDepth
 from dvr_cli.surfaces.cloud import PointCloud
 from dvr_cli.surfaces.culling import MaskCuller
@@ -124,7 +125,7 @@ def triangulate(
         found = triangulation.triangulate(views, work_folder, threads, seed, report).sparse
     except DepthError as error:
         raise CompareError(str(error)) from error
-    return _with_normals(triangulation.selected(found, of_object(found.points, views, unit_from_world)), views)
+    return _with_normals(with_points(found, of_object(found.points, views, unit_from_world)), views)
 
 
 def delaunay_mesh(triangulated: Triangulated) -> Mesh:

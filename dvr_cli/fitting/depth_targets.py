@@ -1,8 +1,8 @@
 """Depth that is known beforehand, made ready for the optimisation: sparse points, their rays, dense maps, first votes.
 
 Points may be noisy and some are plainly wrong. Those go at once that several masks call background, that lie outside
-the cube, or that have no neighbours; what is left is weighed by reprojection error and by the number of views that saw
-it. Lengths are in the working cube.
+the cube, or that have no neighbours; of what is left `point_spreads` says how exact it is. Lengths are in the working
+cube.
 """
 
 from collections.abc import Sequence
@@ -14,8 +14,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from dvr_cli.fitting.initial import DepthMaps
+from dvr_cli.fitting.point_spreads import point_spreads
 from dvr_cli.kernels.views import ViewArrays
 from dvr_cli.scenes.hull import count_votes, silhouettes
+from dvr_cli.scenes.sparse_depth import with_points
 from dvr_cli.scenes.views import LoadedView, SparseDepth
 
 MOST_POINTS = 200_000
@@ -28,8 +30,6 @@ _LONELY = 4.0
 """Points this many times farther from their neighbours than usual are dropped ..."""
 _LONELY_AT_LEAST = 0.05
 """... if it is more than this length, so that unevenly spread points survive."""
-_FULL_TRACK = 3
-"""A point that this many views saw counts fully."""
 _WIDEST_FOOTPRINT = 3
 
 
@@ -38,8 +38,8 @@ class SparseTargets:
     """Points on the surface with the rays that see them."""
 
     points: Float[Tensor, "p 3"]
-    weights: Float[Tensor, "p"]
-    """In (0, 1]."""
+    spreads: Float[Tensor, "p"]
+    """Standard deviation of each point's distance from the surface."""
     pair_views: Int[Tensor, "q"]
     """For each ray, its view."""
     pair_points: Int[Tensor, "q"]
@@ -58,18 +58,18 @@ def sparse_targets(
         keep[chosen] = True
     keep[keep] = _within_masks(points[keep], views, cube_from_world)
     keep[keep] = _in_company(points[keep])
-    new_index = np.cumsum(keep) - 1
-    pairs = np.zeros((0, 2), np.int64) if sparse.visibility is None else sparse.visibility
-    pairs = np.unique(pairs[keep[pairs[:, 1]]], axis=0)
+    kept = with_points(sparse, keep)
+    spreads = point_spreads(points[keep], kept, [view.camera for view in views])
+    pairs = np.zeros((0, 2), np.int64) if kept.visibility is None else np.unique(kept.visibility, axis=0)
 
     def tensor(array: np.ndarray, dtype: torch.dtype) -> Tensor:
         return torch.as_tensor(np.ascontiguousarray(array)).to(device=device, dtype=dtype)
 
     return SparseTargets(
         tensor(points[keep], torch.float32),
-        tensor(_point_weights(sparse, keep), torch.float32),
+        tensor(spreads, torch.float32),
         tensor(pairs[:, 0], torch.int32),
-        tensor(new_index[pairs[:, 1]], torch.int32),
+        tensor(pairs[:, 1], torch.int32),
     )
 
 
@@ -88,18 +88,6 @@ def _in_company(points: Float[np.ndarray, "p 3"]) -> Bool[np.ndarray, "p"]:
         return np.ones(len(points), bool)
     distance = cKDTree(points).query(points, k=_NEIGHBOURS + 1)[0][:, 1:].mean(axis=1)
     return distance <= max(_LONELY * float(np.median(distance)), _LONELY_AT_LEAST)
-
-
-def _point_weights(sparse: SparseDepth, keep: Bool[np.ndarray, "n"]) -> Float[np.ndarray, "p"]:
-    """Less for a large reprojection error and for few views."""
-    weights = np.ones(len(keep))
-    if sparse.error is not None and keep.any():
-        usual = max(float(np.median(sparse.error[keep])), 1e-9)
-        weights = weights / (1 + (sparse.error / usual) ** 2)
-    if sparse.visibility is not None:
-        track = np.bincount(sparse.visibility[:, 1], minlength=len(keep))
-        weights = weights * np.clip(track / _FULL_TRACK, 1 / _FULL_TRACK, 1)
-    return weights[keep]
 
 
 def dense_targets(

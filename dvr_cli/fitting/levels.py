@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -95,6 +95,7 @@ def run_level(course: Course, stack: ViewArrays, depth: DepthTargets, settings: 
     """Take the steps of the course's level; True when the level has come to its end, False when it was stopped."""
     level = settings.levels[course.level]
     state = enter_level(course, stack, settings, watch.report)
+    depth = replace(depth, settled=course.level > 0)
     pool = pixel_pool(stack, max(NARROWEST_RIM, round(RIM * int(torch.maximum(stack.widths, stack.heights).max()))))
     neighbours = compared_views(stack, settings.photometric)
     clock, meter = LevelClock(settings, course.level, course.level_step, course.seconds), Meter()

@@ -6,7 +6,7 @@ Everything that must survive an interruption is in `Course`; this module only de
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -229,6 +229,5 @@ def _level_inputs(
             if seen is not None:
                 stack = with_labels(stack, seen, views, scene.unit_from_world)
             by_divisor[divisor] = stack, DepthTargets(sparse, dense)
-        stack, depth = by_divisor[divisor]
-        inputs[index] = stack, replace(depth, settled=index > 0)
+        inputs[index] = by_divisor[divisor]
     return inputs

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 from dvr_cli.errors import DepthError
 from dvr_cli.matching.matches import match_views
 from dvr_cli.matching.quiet import silent_libraries
+from dvr_cli.scenes.sparse_depth import with_points
 from dvr_cli.scenes.views import Camera, LoadedView, SparseDepth
 
 FEWEST_POINTS = 20
@@ -120,7 +121,7 @@ def triangulated_points(
             "The cameras are imprecise, or the photographs show too little texture: look at them with dvr inspect, or "
             "leave --depth auto out."
         )
-    return selected(found.sparse, kept)
+    return with_points(found.sparse, kept)
 
 
 def trustworthy(sparse: SparseDepth, cameras: Sequence[Camera], trust: Trust) -> Bool[np.ndarray, "p"]:
@@ -160,14 +161,3 @@ def largest_angles(
         cosine = np.einsum("mi,mi->m", rays[same], rays[same + shift])
         np.minimum.at(smallest_cosine, owners[same], cosine)
     return np.arccos(np.clip(smallest_cosine, -1, 1))
-
-
-def selected(sparse: SparseDepth, kept: Bool[np.ndarray, "p"]) -> SparseDepth:
-    """Some of the points, with what is known about them."""
-    new_index = np.cumsum(kept) - 1
-    pairs = sparse.visibility
-    if pairs is not None:
-        pairs = pairs[kept[pairs[:, 1]]]
-        pairs = np.stack([pairs[:, 0], new_index[pairs[:, 1]]], axis=1)
-    error, colors = (None if array is None else array[kept] for array in (sparse.error, sparse.colors))
-    return SparseDepth(sparse.points[kept], pairs, error, colors)

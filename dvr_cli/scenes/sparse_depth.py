@@ -7,7 +7,7 @@ of the scene. What each file holds is in docs/formats.md.
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from dvr_cli.errors import DepthError
 from dvr_cli.scenes.arrays import read_npz, write_npz
@@ -92,6 +92,17 @@ def with_views(sparse: SparseDepth, original_indices: tuple[int, ...]) -> Sparse
     new_index[list(original_indices)] = np.arange(len(original_indices))
     pairs = np.stack([new_index[sparse.visibility[:, 0]], sparse.visibility[:, 1]], axis=1)
     return SparseDepth(sparse.points, pairs[pairs[:, 0] >= 0], sparse.error, sparse.colors)
+
+
+def with_points(sparse: SparseDepth, kept: Bool[np.ndarray, "p"]) -> SparseDepth:
+    """Some of the points, with what is known about them."""
+    pairs = sparse.visibility
+    if pairs is not None:
+        new_index = np.cumsum(kept) - 1
+        pairs = pairs[kept[pairs[:, 1]]]
+        pairs = np.stack([pairs[:, 0], new_index[pairs[:, 1]]], axis=1)
+    error, colors = (None if array is None else array[kept] for array in (sparse.error, sparse.colors))
+    return SparseDepth(sparse.points[kept], pairs, error, colors)
 
 
 def _counted_names(arrays: dict[str, np.ndarray], where: str) -> tuple[str, ...]:

@@ -8,8 +8,9 @@ import pytest
 
 from dvr_cli.errors import DepthError
 from dvr_cli.matching.cropping import cropped_to_mask
-from dvr_cli.matching.triangulation import Trust, largest_angles, selected, triangulated_points, trustworthy
+from dvr_cli.matching.triangulation import Trust, largest_angles, triangulated_points, trustworthy
 from dvr_cli.scenes.cameras import apply
+from dvr_cli.scenes.sparse_depth import with_points
 from dvr_cli.scenes.synthetic import cameras_around, sphere, synthetic_scene
 from dvr_cli.scenes.views import SparseDepth
 
@@ -121,7 +122,7 @@ def test_selected_points_keep_what_belongs_to_them():
     sparse = SparseDepth(
         np.arange(12.0).reshape(4, 3), np.array([[0, 1], [1, 3], [2, 0]]), np.arange(4.0), np.eye(4)[:, :3]
     )
-    some = selected(sparse, np.array([False, True, False, True]))
+    some = with_points(sparse, np.array([False, True, False, True]))
     assert some.points[:, 0].tolist() == [3, 9] and some.error.tolist() == [1, 3]
     assert some.visibility.tolist() == [[0, 0], [1, 1]]
     assert np.array_equal(some.colors, sparse.colors[[1, 3]])
