@@ -16,9 +16,9 @@ from jaxtyping import Bool, Float, Int
 from dvr_cli.scenes.hull import Silhouette, ball_samples, look_up, pixels_of, projected, silhouettes
 from dvr_cli.scenes.views import LoadedView
 
-SAMPLES = 72
+SAMPLES = 60
 """Places along each side of the box around the hull."""
-FIRST_SAMPLES = 48
+FIRST_SAMPLES = 40
 """Along the region of interest, to find that box."""
 DISSENT = 0.08
 """Share of the other views that may be wrong about a place."""

@@ -14,7 +14,7 @@ BORDER = 0.025
 """Width of the border, share of the shorter side."""
 LEAST_NOISE = 2 / 255
 """Standard deviation of a background's colour, at least: half of that comes from rounding and compression alone."""
-MOST_NOISE = 12 / 255
+MOST_NOISE = 8 / 255
 """A background that varies more is none of one colour."""
 FITS = 3.5
 """Standard deviations within which a pixel fits."""
@@ -30,7 +30,7 @@ DARKEST_SHADOW = 0.4
 """... and at least this share of its brightness."""
 LEAST_SHADOWED = 0.3
 """Length of a colour in [0, 1]^3; darker backgrounds show no shadows."""
-ROUNDS = 6
+ROUNDS = 8
 SOLID_SHARE = 0.6
 """Of the border of a photograph, that must fit ..."""
 SOLID_VIEWS = 0.75
@@ -97,10 +97,10 @@ def solid_background(
     place = np.stack([2 * (columns + 0.5) / width - 1, 2 * (rows + 0.5) / height - 1])
     centre = _most_frequent(image[rows, columns]) / 255
     fits = np.abs(colours - centre).max(axis=1) < 0.1
-    coefficients, noise = np.zeros((6, 3)), np.full(3, LEAST_NOISE)
+    coefficients, noise, spread = np.zeros((6, 3)), np.full(3, LEAST_NOISE), np.zeros(3)
     coefficients[0] = centre
     for round_ in range(ROUNDS):
-        degree = min(round_, 2) if _surrounds(place[:, fits]) else 0
+        degree = _degree(place[:, fits], 2 if round_ >= ROUNDS // 2 else 1)
         terms = _terms(place[0], place[1], degree)
         coefficients = np.zeros((6, 3))
         coefficients[: terms.shape[1]] = np.linalg.lstsq(terms[fits], colours[fits], rcond=None)[0]
@@ -114,7 +114,9 @@ def solid_background(
     grid = np.meshgrid(2 * (np.arange(width) + 0.5) / width - 1, 2 * (np.arange(height) + 0.5) / height - 1)
     everywhere = _terms(grid[0].ravel(), grid[1].ravel(), 2) @ coefficients
     colour = np.clip(everywhere, 0, 1).reshape(height, width, 3).astype(np.float32)
-    return SolidBackground(colour, noise.astype(np.float32), float(fits.mean()))
+    # Of a textured background as many pixels fit, but they fill the whole band that counts as fitting.
+    share = float(fits.mean()) if spread.max() <= MOST_NOISE else 0.0
+    return SolidBackground(colour, noise.astype(np.float32), share)
 
 
 def is_solid(backgrounds: list[SolidBackground]) -> bool:
@@ -132,11 +134,13 @@ def _most_frequent(colours: UInt8[np.ndarray, "p 3"]) -> Float[np.ndarray, "3"]:
     return np.median(colours[near], axis=0)
 
 
-def _surrounds(place: Float[np.ndarray, "2 p"]) -> bool:
-    """Whether pixels lie on all sides, so that a polynomial through them does not run away between."""
+def _degree(place: Float[np.ndarray, "2 p"], most: int) -> int:
+    """Of a polynomial through these pixels that does not run away between and beyond them."""
+    if place.shape[1] < 20 or min(place.std(axis=1)) < 0.2:
+        return 0
     x, y = place
-    quarters = [(x < -0.5).mean(), (x > 0.5).mean(), (y < -0.5).mean(), (y > 0.5).mean()] if len(x) else [0.0]
-    return bool(min(quarters) > 0.05)
+    on_all_sides = min((x < -0.5).mean(), (x > 0.5).mean(), (y < -0.5).mean(), (y > 0.5).mean()) > 0.05
+    return most if on_all_sides else 1
 
 
 def _terms(x: Float[np.ndarray, "p"], y: Float[np.ndarray, "p"], degree: int) -> Float[np.ndarray, "p t"]:

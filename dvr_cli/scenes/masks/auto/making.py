@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float
 
+from dvr_cli.scenes.hull import sampled
 from dvr_cli.scenes.masks.auto.background import FITS, SolidBackground, is_solid, solid_background
 from dvr_cli.scenes.masks.auto.colours import colour_model, counted
 from dvr_cli.scenes.masks.auto.edges import with_soft_edges
@@ -24,8 +25,12 @@ LONGEST_SIDE = 800
 """Pixels of the masks; their edges are found to a fraction of a pixel."""
 MANY_VIEWS, LONGEST_SIDE_OF_MANY = 200, 480
 """With more views than this masks are smaller, for the sake of memory and time."""
-SOLID_ROUNDS = 3
-REGION_ROUNDS = 6
+SMALLEST_HALVED = 320
+"""Pixels of the longest side; smaller photographs are worked on as they are."""
+SOLID_ROUNDS = (0.0, 1.5, 1.5)
+"""Rounds before a background of one colour, by what each gives for being inside the hull (`rounds.refined`) ..."""
+REGION_ROUNDS = (0.0, 0.0, 0.0, 0.5, 1.0, 1.0)
+"""... and before any other."""
 
 
 def make_masks(
@@ -47,7 +52,7 @@ def make_masks(
     names = [view.name for view in scene.views]
     if (before := stored(folder, made_from, names)) is not None:
         return before
-    total = 3 + REGION_ROUNDS
+    total = 3 + len(REGION_ROUNDS)
     done = 0
 
     def step_done() -> None:
@@ -81,20 +86,37 @@ def _made(
     step_done: Callable[[], None],
     should_stop: Callable[[], bool] | None,
 ) -> tuple[str, list[Made]]:
-    """The name of the method and its masks."""
-    backgrounds = in_parallel(lambda photograph: solid_background(photograph.image), photographs, threads, should_stop)
+    """The name of the method and its masks: all rounds but the last on photographs of half the size."""
+    solid = is_solid(in_parallel(_background, photographs, threads, should_stop))
     step_done()
-    if is_solid(backgrounds):
-        method, rounds = "background", SOLID_ROUNDS
-        first = _first_of_solid(photographs, backgrounds)
-        evidence = [Evidence(background, None) for background in backgrounds]
-    else:
-        method, rounds = "region", REGION_ROUNDS
-        seeds, _ = find_seeds(scene, photographs, seed)
-        first = [each.first for each in seeds]
-        evidence = [Evidence(None, each.hints) for each in seeds]
-    made = refined(photographs, evidence, first, scene.unit_from_world, rounds, threads, step_done, should_stop)
-    return method, made
+    rounds: tuple[float, ...] = SOLID_ROUNDS if solid else REGION_ROUNDS
+    first: list[Bool[np.ndarray, "h w"]] | None = None
+    if max(photographs[0].region.shape) >= SMALLEST_HALVED:
+        small = in_parallel(Photograph.halved, photographs, threads, should_stop)
+        evidence, first = _known(scene, small, solid, threads, seed)
+        made = refined(small, evidence, first, scene.unit_from_world, rounds[:-1], threads, step_done, should_stop)
+        first = [sampled(m.mask, *p.region.shape) for m, p in zip(made, photographs, strict=True)]
+        rounds = rounds[-1:]
+    evidence, guess = _known(scene, photographs, solid, threads, seed)
+    made = refined(
+        photographs, evidence, first or guess, scene.unit_from_world, rounds, threads, step_done, should_stop
+    )
+    return ("background" if solid else "region"), made
+
+
+def _known(
+    scene: Scene, photographs: Sequence[Photograph], solid: bool, threads: int | None, seed: int
+) -> tuple[list[Evidence], list[Bool[np.ndarray, "h w"]]]:
+    """Evidence that is there before any mask, and first guesses of the masks."""
+    if solid:
+        backgrounds = in_parallel(_background, photographs, threads)
+        return [Evidence(background, None) for background in backgrounds], _first_of_solid(photographs, backgrounds)
+    seeds, _ = find_seeds(scene, photographs, seed)
+    return [Evidence(None, each.hints) for each in seeds], [each.first for each in seeds]
+
+
+def _background(photograph: Photograph) -> SolidBackground:
+    return solid_background(photograph.image)
 
 
 def _first_of_solid(

@@ -32,6 +32,16 @@ class Photograph:
     region: Bool[np.ndarray, "h w"]
     """Pixels whose rays meet the region of interest."""
 
+    def halved(self) -> "Photograph":
+        """The same at half the size, by the average of two by two pixels (an odd row or column is left out)."""
+        height, width = (side // 2 for side in self.region.shape)
+        blocks = self.image[: 2 * height, : 2 * width].reshape(height, 2, width, 2, 3)
+        values = blocks.astype(np.float32).mean(axis=(1, 3)) / 255
+        # The camera of the part that was kept, at half its size.
+        cropped = replace(self.camera, height=2 * height, width=2 * width)
+        region = self.region[: 2 * height : 2, : 2 * width : 2]
+        return _photograph(self.name, cropped.resized(height, width), values, region)
+
     def as_view(self, mask: Bool[np.ndarray, "h w"]) -> LoadedView:
         """With a mask, for questions that silhouettes answer; the photograph is left out."""
         black = np.broadcast_to(np.float32(0), (*mask.shape, 3))
@@ -43,12 +53,16 @@ def load_photographs(scene: Scene, longest: int, threads: int | None) -> list[Ph
 
     def load(view: View) -> Photograph:
         loaded = load_view(replace(view, mask_path=None), longest)
-        image = np.round(loaded.image * 255).astype(np.uint8)
-        region = sees_ball(loaded.camera, scene.unit_from_world)
-        bins = colour_bins(image).astype(np.int32)
-        return Photograph(view.name, loaded.camera, image, bins, edge_costs(loaded.image), region)
+        return _photograph(view.name, loaded.camera, loaded.image, sees_ball(loaded.camera, scene.unit_from_world))
 
     return in_parallel(load, scene.views, threads)
+
+
+def _photograph(
+    name: str, camera: Camera, values: Float[np.ndarray, "h w 3"], region: Bool[np.ndarray, "h w"]
+) -> Photograph:
+    image = np.round(values * 255).astype(np.uint8)
+    return Photograph(name, camera, image, colour_bins(image).astype(np.int32), edge_costs(values), region)
 
 
 def sees_ball(camera: Camera, unit_from_world: Float[np.ndarray, "4 4"]) -> Bool[np.ndarray, "h w"]:

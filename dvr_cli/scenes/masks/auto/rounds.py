@@ -20,12 +20,12 @@ from dvr_cli.scenes.masks.auto.photographs import Photograph, in_parallel
 
 MOST_BY_COLOUR = 4.0
 """Bound of the log odds that a colour gives: no colour is proof."""
-INSIDE = 1.5
-"""Log odds of a pixel whose ray runs through as much of the hull of the other views as most do."""
 OUTSIDE = 3.0
-"""And against one outside of it."""
+"""Log odds against a pixel outside the hull of the other views."""
 NEVER = 20.0
 """Against a pixel whose ray misses the region of interest."""
+RARE = 0.05
+"""Share of a background of one colour from which on other colours in it count in full: below, they may be mistakes."""
 OWN_SHARE = 0.5
 """Of a photograph's own background in the model of its background; the rest is that of all photographs."""
 
@@ -61,18 +61,22 @@ def refined(
     evidence: Sequence[Evidence],
     first: Sequence[Bool[np.ndarray, "h w"]],
     unit_from_world: Float[np.ndarray, "4 4"],
-    rounds: int,
+    inside: Sequence[float],
     threads: int | None,
     step_done: Callable[[], None],
     should_stop: Callable[[], bool] | None,
 ) -> list[Made]:
-    """Masks after so many rounds, from first guesses; `step_done` is called after each."""
+    """Masks from first guesses, a round for each entry of `inside`; `step_done` is called after each.
+
+    `inside`: log odds of a pixel whose ray runs through as much of the hull of the other views as most do. While masks
+    may all be too large their hull must not hold them there: 0 then.
+    """
     masks = list(first)
     made: list[Made] = []
     unlike = in_parallel(_unlike, list(zip(photographs, evidence, strict=True)), threads)
-    for _ in range(rounds):
+    for weight in inside:
         told = opinions([p.as_view(m) for p, m in zip(photographs, masks, strict=True)], unit_from_world)
-        made = _one_round(photographs, evidence, masks, unlike, told, threads, should_stop)
+        made = _one_round(photographs, evidence, masks, unlike, told, weight, threads, should_stop)
         masks = [each.mask for each in made]
         step_done()
     told = opinions([p.as_view(m) for p, m in zip(photographs, masks, strict=True)], unit_from_world)
@@ -85,6 +89,7 @@ def _one_round(
     masks: Sequence[Bool[np.ndarray, "h w"]],
     unlike: Sequence[Bool[np.ndarray, "h w"]],
     told: Sequence[Opinion | None],
+    inside: float,
     threads: int | None,
     should_stop: Callable[[], bool] | None,
 ) -> list[Made]:
@@ -93,8 +98,9 @@ def _one_round(
     def one(index: int) -> Made:
         photograph = photographs[index]
         own_counts = counted(photograph.bins[unlike[index] & ~masks[index]])
-        by_colour = _log_odds(photograph, evidence[index].solid, object_model, own_counts, all_counts)
-        odds = by_colour + _by_others(told[index], by_colour.shape)
+        rarity = own_counts.sum() / max(RARE * float((~masks[index]).sum()), 1)
+        by_colour = _log_odds(photograph, evidence[index].solid, object_model, own_counts, all_counts, min(1, rarity))
+        odds = by_colour + _by_others(told[index], by_colour.shape, inside)
         if (hints := evidence[index].hints) is not None:
             odds = odds + hints
         odds[~photograph.region] = -NEVER
@@ -128,18 +134,19 @@ def _log_odds(
     object_model: ColourModel,
     own_counts: Float[np.ndarray, "bins3"],
     all_counts: Float[np.ndarray, "bins3"],
+    rarity: float,
 ) -> Float[np.ndarray, "h w"]:
     own, everywhere = colour_model(own_counts), colour_model(all_counts)
     background = OWN_SHARE * own.density_of(photograph.bins) + (1 - OWN_SHARE) * everywhere.density_of(photograph.bins)
     if solid is not None:
         # Not by their shares: a rare colour of the background is not a likely colour of the object.
-        background = 0.5 * (solid.density(photograph.image) + background)
+        background = 0.5 * (solid.density(photograph.image) + rarity * background)
     odds = np.log(object_model.density_of(photograph.bins)) - np.log(np.maximum(background, 1e-6))
     return np.clip(odds, -MOST_BY_COLOUR, MOST_BY_COLOUR).astype(np.float32)
 
 
-def _by_others(opinion: Opinion | None, shape: tuple[int, int]) -> Float[np.ndarray, "h w"]:
+def _by_others(opinion: Opinion | None, shape: tuple[int, int], inside: float) -> Float[np.ndarray, "h w"]:
     if opinion is None:
         return np.zeros(shape, np.float32)
-    odds = INSIDE * np.minimum(opinion.thickness, 1).astype(np.float32) - OUTSIDE * opinion.outside.astype(np.float32)
+    odds = inside * np.minimum(opinion.thickness, 1).astype(np.float32) - OUTSIDE * opinion.outside.astype(np.float32)
     return sampled(odds, *shape)
