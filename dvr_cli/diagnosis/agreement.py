@@ -5,7 +5,7 @@ by them. `covering` is one number for a whole set of cameras: a correction is be
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -19,6 +19,7 @@ from dvr_cli.scenes.hull import (
     count_votes,
     covered,
     grown,
+    pixels_of,
     projected,
     silhouettes,
 )
@@ -27,6 +28,19 @@ from dvr_cli.scenes.views import LoadedView, Scene
 COVERING_SAMPLES = 40
 MOST_VIEWS = 150
 """Evenly chosen, for `covering`: more say nothing new."""
+FEW_VIEWS = 40
+"""The same, for searches."""
+SPECK = 0.003
+"""Share of the region of interest that the hull must take, and leave."""
+LEAST_GAIN = 0.05
+"""Masks' worth that leaving out one of them must win for the hull of all others together."""
+MOST_TRIED = 6
+MOST_WRONG = 4
+"""Masks that contradict a place, of which one may be wrong."""
+DISTURBING_SAMPLES = 80
+"""Along the region of interest: finer than for the hull itself, because masks are grown by one sample only."""
+SUSPECT_IOU = 0.95
+"""Least IoU of a mask with the hull, below which one asks whether some are wrong; good scenes have 0.95 to 0.98."""
 AGREES = 0.8
 """Median share of the masks that their hull covers, from which on cameras and masks are taken to agree.
 
@@ -66,14 +80,134 @@ def agreement_of(views: Sequence[LoadedView], unit_from_world: Float[np.ndarray,
         shares = carved_alone(found, votes)
         alone = {silhouette.name: float(share) for silhouette, share in zip(found, shares, strict=True)}
         left_out = {s.name for s, bad in zip(found, suspicious_masks(shares), strict=True) if bad}
+    hull, iou, exact, volume = _hull(views, unit_from_world, found, left_out)
+    if iou and min(value for name, value in iou.items() if name not in left_out) < SUSPECT_IOU:
+        wrong = disturbing([view for view in views if view.name not in left_out], unit_from_world)
+        if wrong:
+            left_out |= wrong
+            hull, iou, exact, volume = _hull(views, unit_from_world, found, left_out)
+    names = frozenset(silhouette.name for silhouette in found if silhouette.name not in left_out)
+    return Agreement(hull, volume, tuple(conflicting), names, iou, alone, exact)
+
+
+def _hull(
+    views: Sequence[LoadedView],
+    unit_from_world: Float[np.ndarray, "4 4"],
+    found: Sequence[Silhouette],
+    left_out: set[str],
+) -> tuple[Float[np.ndarray, "p 3"], dict[str, float], dict[str, Silhouette], float]:
+    """Samples of the hull without some masks, IoU of each mask with it, the masks, and its share of the ball."""
     trusted = [silhouette for silhouette in found if silhouette.name not in left_out]
-    votes = votes if len(trusted) == len(found) else count_votes(trusted, votes.points)
-    names = frozenset(silhouette.name for silhouette in trusted)
-    points, exact = hull_points(views, unit_from_world, names, votes)
+    votes = count_votes(trusted, ball_samples(CARVING_SAMPLES))
+    points, exact = hull_points(views, unit_from_world, {silhouette.name for silhouette in trusted}, votes)
     iou = {silhouette.name: silhouette_iou(silhouette, points) for silhouette in exact}
-    volume = float(votes.inside().mean())
-    by_name = {silhouette.name: silhouette for silhouette in exact}
-    return Agreement(points, volume, tuple(conflicting), names, iou, alone, by_name)
+    return points, iou, {silhouette.name: silhouette for silhouette in exact}, float(votes.inside().mean())
+
+
+def disturbing(views: Sequence[LoadedView], unit_from_world: Float[np.ndarray, "4 4"]) -> set[str]:
+    """Names of views without whose masks the hull covers all others clearly better, one after the other.
+
+    A wrong mask cuts away what others show, so these lack something as well, and the lowest IoU may be that of a good
+    one. Tried are the masks that remove most by themselves.
+    """
+    exact = silhouettes(views, unit_from_world, DISTURBING_SAMPLES, grow=False)
+    if not 3 <= len(exact) <= MOST_VIEWS:
+        return set()
+    found = [replace(silhouette, mask=grown(silhouette.mask)) for silhouette in exact]
+    points = ball_samples(DISTURBING_SAMPLES)
+    # What many masks contradict is in nobody's hull.
+    points = points[count_votes(found, points).background <= MOST_WRONG]
+    board = _Board(found, exact, points)
+    kept = list(range(len(found)))
+    lacking = board.lacking(kept)
+    out: set[str] = set()
+    while len(kept) > max(3, 0.6 * len(found)) and lacking[kept].sum() > LEAST_GAIN:
+        alone = board.removed_alone(kept)
+        tried = sorted(kept, key=lambda i: -alone[i])[:MOST_TRIED]
+        after = {one: board.lacking([i for i in kept if i != one]) for one in tried}
+        gains = {one: float((lacking - after[one])[[i for i in kept if i != one]].sum()) for one in tried}
+        best = max(tried, key=lambda one: gains[one])
+        if gains[best] < LEAST_GAIN:
+            break
+        kept.remove(best)
+        out.add(found[best].name)
+        lacking = after[best]
+    return out
+
+
+class _Board:
+    """Which sample each view sees on its mask, beside it, and where: hulls of some of the views are then quick."""
+
+    def __init__(
+        self, found: Sequence[Silhouette], exact: Sequence[Silhouette], points: Float[np.ndarray, "p 3"]
+    ) -> None:
+        looked = [pixels_of(silhouette, points) for silhouette in found]
+        self.pixel = np.stack([pixel.astype(np.int32) for pixel, _ in looked])
+        self.seen = np.stack([seen for _, seen in looked])
+        self.mask = [silhouette.mask for silhouette in exact]
+        on = [silhouette.mask.reshape(-1)[pixel] for silhouette, pixel in zip(found, self.pixel, strict=True)]
+        everything = [self._covered(index, self.seen[index]) for index in range(len(found))]
+        self.reachable = [covered & mask for covered, mask in zip(everything, self.mask, strict=True)]
+        self.on = np.stack(on) & self.seen
+
+    def inside(self, kept: Sequence[int]) -> Bool[np.ndarray, "p"]:
+        """Samples that no kept mask contradicts and at least two call object."""
+        on, seen = self.on[list(kept)], self.seen[list(kept)]
+        return ((seen & ~on).sum(axis=0) == 0) & (on.sum(axis=0) >= 2)
+
+    def removed_alone(self, kept: Sequence[int]) -> dict[int, int]:
+        """Samples that each kept mask alone contradicts."""
+        against = self.seen[list(kept)] & ~self.on[list(kept)]
+        once = against.sum(axis=0) == 1
+        return {index: int((row & once).sum()) for index, row in zip(kept, against, strict=True)}
+
+    def lacking(self, kept: Sequence[int]) -> Float[np.ndarray, "views"]:
+        """Of every mask the share that the hull of the kept ones does not cover, of what any sample could."""
+        inside = self.inside(kept)
+        return np.array(
+            [
+                float((mask & ~self._covered(index, inside)).sum()) / max(int(mask.sum()), 1)
+                for index, mask in enumerate(self.reachable)
+            ]
+        )
+
+    def _covered(self, index: int, chosen: Bool[np.ndarray, "p"]) -> Bool[np.ndarray, "h w"]:
+        """The pixels that these samples project to, grown by one: samples are about a pixel apart."""
+        hit = np.zeros(self.mask[index].size, dtype=bool)
+        hit[self.pixel[index][chosen & self.seen[index]]] = True
+        return grown(hit.reshape(self.mask[index].shape))
+
+
+def common_shift(
+    views: Sequence[LoadedView], unit_from_world: Float[np.ndarray, "4 4"]
+) -> tuple[Float[np.ndarray, "2"], float, float]:
+    """By how much all masks lie beside the object, alike: the shift (x, y) as a share of the image's width.
+
+    Also the median share of the masks that their hull covers as they are, and with that put right. A search from no
+    shift, with steps from 8 to 1 per cent.
+    """
+    chosen = views[:: -(-len(views) // FEW_VIEWS)]
+
+    def score(shift: np.ndarray) -> float:
+        return covering([_with_shift(view, -shift) for view in chosen], unit_from_world)
+
+    best, value = np.zeros(2), score(np.zeros(2))
+    before, step = value, 0.08
+    while step >= 0.01:
+        around = [best + step * np.array(way) for way in ((1, 0), (-1, 0), (0, 1), (0, -1))]
+        scores = [score(shift) for shift in around]
+        if max(scores) > value + 0.002:
+            best, value = around[int(np.argmax(scores))], max(scores)
+        else:
+            step /= 2
+    return best, before, value
+
+
+def _with_shift(view: LoadedView, shift: Float[np.ndarray, "2"]) -> LoadedView:
+    """The view with its picture moved by a share of its width: the principal point goes along, so the camera does."""
+    moved = view.camera.intrinsics.copy()
+    moved[:2, 2] -= shift * view.camera.width
+    return replace(view, camera=replace(view.camera, intrinsics=moved))
 
 
 def covering(views: Sequence[LoadedView], unit_from_world: Float[np.ndarray, "4 4"]) -> float:
@@ -88,7 +222,10 @@ def covering(views: Sequence[LoadedView], unit_from_world: Float[np.ndarray, "4 
     samples = ball_samples(COVERING_SAMPLES)
     votes = count_votes(found, samples)
     hull = samples[votes.inside() & votes.well_seen(0.25)]
-    return float(np.median(covered(found, hull, samples))) if len(hull) else 0.0
+    # A speck in a huge ball, or a ball within the object, covers whatever its few samples reach.
+    if not SPECK < len(hull) / len(samples) < 1 - SPECK:
+        return 0.0
+    return float(np.median(covered(found, hull, samples)))
 
 
 def best_covering(

@@ -81,13 +81,21 @@ def correction_findings(scene: Scene, views: Sequence[LoadedView], bounds_given:
     """
     if len(views) < 2:
         return []
-    before = covering(views, scene.unit_from_world)
+    before = 0.0 if bounds_given and _cameras_within(scene) else covering(views, scene.unit_from_world)
     if before >= AGREES:
         return []
-    for find in (_other_size, _other_axes, _other_unit if bounds_given else _nothing):
-        if finding := find(scene, views, before):
-            return [finding]
-    return []
+    if best_covering(scene, views) >= AGREES:
+        # Masks and cameras agree about an object, which is not where the bounds say.
+        finding = _other_unit(scene, views, before) if bounds_given else None
+    else:
+        finding = _other_size(scene, views, before) or _other_axes(scene, views, before)
+    return [] if finding is None else [finding]
+
+
+def _cameras_within(scene: Scene) -> bool:
+    """Whether most cameras stand deep within the region of interest, where an object with an outline would be."""
+    centres = apply(scene.unit_from_world, np.stack([view.camera.centre for view in scene.views]))
+    return bool(np.median(np.linalg.norm(centres, axis=1)) < 0.5)
 
 
 def axes_without_masks(scene: Scene) -> list[Finding]:
@@ -168,7 +176,7 @@ def _other_axes(scene: Scene, views: Sequence[LoadedView], before: float) -> Fin
     return Finding("axis-convention", "fatal", text, CONVENTIONS[best].advice)
 
 
-def _other_unit(scene: Scene, views: Sequence[LoadedView], before: float) -> Finding | None:
+def _other_unit(scene: Scene, views: Sequence[LoadedView], before: float) -> Finding:
     for factor in UNIT_FACTORS:
         scaled = np.diag([factor, factor, factor, 1.0]) @ scene.world_from_unit
         after = covering(views, np.linalg.inv(scaled))
@@ -179,11 +187,12 @@ def _other_unit(scene: Scene, views: Sequence[LoadedView], before: float) -> Fin
             )
             advice = "Write both in the same units, or leave scale_mat out so that the masks say where the object is"
             return Finding("scale-mismatch", "fatal", text, advice)
-    return None
-
-
-def _nothing(scene: Scene, views: Sequence[LoadedView], before: float) -> None:
-    return None
+    text = (
+        f"The object is not where the region of interest (from {scene.bounds_source}) has it: the masks agree about "
+        "one elsewhere"
+    )
+    advice = "Write the region of interest again, or leave scale_mat out so that the masks say where the object is"
+    return Finding("object-outside", "fatal", text, advice)
 
 
 def _what_cameras_see(scene: Scene, cameras: Sequence[Camera]) -> Float[np.ndarray, "3"] | None:

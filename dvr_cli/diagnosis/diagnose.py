@@ -122,9 +122,7 @@ def _camera_findings(
         whole = whole or [*outside_finding(scene, views), *size_without_masks(scene)]
         guess = _guessed_bounds(scene) if not whole else []
         return [*plain, *whole, *guess, *mask_findings(evidence, None, {})]
-    whole = correction_findings(scene, evidence.masked, given) or (
-        all_inverted(evidence) if agreement.conflicting or scene.bounds_source == GUESS else []
-    )
+    whole = all_inverted(evidence) or correction_findings(scene, evidence.masked, given)
     if whole:
         return whole
     swapped = swapped_findings(scene, views, agreement)

@@ -4,14 +4,14 @@ What is said to be wrong with a mask is believed only when putting it right make
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 
-from dvr_cli.diagnosis.agreement import Agreement, best_covering, silhouette_of_hull
+from dvr_cli.diagnosis.agreement import Agreement, best_covering, common_shift, silhouette_of_hull
 from dvr_cli.diagnosis.evidence import Evidence
 from dvr_cli.diagnosis.findings import Finding, Severity, count_of, listed
-from dvr_cli.scenes.checks import LOW_IOU
 from dvr_cli.scenes.views import LoadedView
 
 FULL = 0.995
@@ -22,8 +22,15 @@ BETTER_BY = 0.05
 """IoU that a shift must win before it is believed ..."""
 LEAST_SHIFT = 0.02
 """... and its length, as a share of the width of the mask."""
-COMMON_SHIFT = 0.7
-"""Length of the mean of the shifts over their mean length, from which on all masks are shifted alike."""
+GOOD_IOU = 0.97
+"""Median from which on nobody asks whether all masks are shifted alike."""
+COMMON_GAIN = 0.03
+"""That moving all masks back must win in the share of them that their hull covers ..."""
+LEAST_COMMON = 0.01
+"""... and by how much they must be moved, as a share of the image's width."""
+DISAGREES = 0.85
+"""IoU below which a mask is worth a look even if it harms none of the others."""
+BORDER_OF_INVERTED = 0.7
 
 
 def mask_findings(
@@ -48,7 +55,7 @@ def mask_findings(
     findings += _hull(agreement, len(masked))
     findings += inverted
     named = {name for finding in [*findings, *inverted] if finding.name != "hull-empty" for name in finding.views}
-    shifted = _shifted(shifts, named, agreement, len(masked))
+    shifted = _all_shifted(evidence, agreement) or _shifted(shifts, named, agreement)
     named |= {name for finding in shifted for name in finding.views}
     return [*findings, *shifted, *_disagreeing(agreement, named, shifted)]
 
@@ -163,13 +170,14 @@ def _taken_inverted(evidence: Evidence) -> list[Finding]:
 
 
 def all_inverted(evidence: Evidence) -> list[Finding]:
-    """All masks with object and background exchanged: there is no hull as they are, and a good one of their opposites.
+    """All masks with object and background exchanged: what they call object fills the borders of the images.
 
-    To be asked only where cameras and masks do not agree.
+    Their opposites must agree as well, because an object that is photographed from near fills borders too.
     """
-    from dataclasses import replace
-
     masked = evidence.masked
+    borders = [_border_share(view.mask) for view in masked if view.mask is not None]
+    if len(masked) < 2 or np.median(borders) < BORDER_OF_INVERTED:
+        return []
     opposites = [replace(view, mask=~view.mask) for view in masked if view.mask is not None and not view.mask.all()]
     if len(opposites) < 2 or best_covering(evidence.scene, opposites) < 0.9:
         return []
@@ -177,37 +185,53 @@ def all_inverted(evidence: Evidence) -> list[Finding]:
     return [Finding("mask-inverted", "fatal", text, "Invert them: white must mark the object")]
 
 
-def _shifted(
-    shifts: dict[str, tuple[float, float]], explained: set[str], agreement: Agreement, count: int
-) -> list[Finding]:
-    remaining = {name: shift for name, shift in shifts.items() if name not in explained}
-    if not remaining:
+def _border_share(mask: Bool[np.ndarray, "h w"]) -> float:
+    """Share of the pixels at the border of the image that are object."""
+    return float(np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]]).mean())
+
+
+def _all_shifted(evidence: Evidence, agreement: Agreement) -> list[Finding]:
+    """Masks that all lie beside the object alike, as those of cropped or padded images do."""
+    values = list(agreement.iou.values())
+    if not values or np.median(values) > GOOD_IOU:
         return []
-    names = sorted(remaining, key=lambda name: agreement.iou.get(name, 0.0))
-    vectors = np.array([remaining[name] for name in names])
-    lengths = np.linalg.norm(vectors, axis=1)
-    together = float(np.linalg.norm(vectors.mean(axis=0)) / lengths.mean())
-    if 2 * len(names) > count and together > COMMON_SHIFT:
-        x, y = vectors.mean(axis=0)
-        text = f"{len(names)} of {count} masks lie beside the object, all alike: by about ({x:+.0f}, {y:+.0f}) pixels"
-        advice = "Masks were made for images that are cropped or padded otherwise: make them from these photographs"
-    else:
-        where = (f"{name} by ({remaining[name][0]:+.0f}, {remaining[name][1]:+.0f}) pixels" for name in names)
-        text = f"{count_of(len(names), 'mask')} beside the object, seen from the others: {listed(where)}"
-        advice = "Check whether mask and photograph of these views belong together, and their cameras"
+    shift, before, after = common_shift(evidence.masked, evidence.scene.unit_from_world)
+    if after < before + COMMON_GAIN or np.linalg.norm(shift) < LEAST_COMMON:
+        return []
+    width = float(np.median([view.view.camera.width for view in evidence.views]))
+    x, y = shift * width
+    text = (
+        f"All {len(evidence.masked)} masks lie beside the object, all alike: by about ({x:+.0f}, {y:+.0f}) pixels "
+        f"(their hull covers {before:.0%} of them, and {after:.0%} when they are moved back)"
+    )
+    advice = (
+        "Masks were made for images that are cropped or padded otherwise, or the principal point is wrong: make masks "
+        "from these photographs"
+    )
+    return [Finding("mask-shifted", "warning", text, advice)]
+
+
+def _shifted(shifts: dict[str, tuple[float, float]], explained: set[str], agreement: Agreement) -> list[Finding]:
+    names = [name for name in shifts if name not in explained and name not in agreement.trusted]
+    if not names:
+        return []
+    names.sort(key=lambda name: agreement.iou.get(name, 0.0))
+    where = (f"{name} by ({shifts[name][0]:+.0f}, {shifts[name][1]:+.0f}) pixels" for name in names)
+    text = f"{count_of(len(names), 'mask')} beside the object, seen from the others: {listed(where)}"
+    advice = "Check whether mask and photograph of these views belong together, and their cameras"
     return [Finding("mask-shifted", "warning", text, advice, tuple(names))]
 
 
 def _disagreeing(agreement: Agreement, explained: set[str], shifted: Sequence[Finding]) -> list[Finding]:
     """Masks that fit the hull badly for no reason that has been named."""
-    common = any("all alike" in finding.text for finding in shifted)
-    low = [name for name, iou in agreement.iou.items() if iou < LOW_IOU and name not in explained]
+    common = any(not finding.views for finding in shifted)
+    low = [name for name, iou in agreement.iou.items() if iou < DISAGREES and name not in explained]
     low += [n for n in agreement.iou if n not in agreement.trusted and n not in explained and n not in low]
     if not low or common:
         return []
     low.sort(key=lambda name: agreement.iou[name])
     named = listed(f"{name} ({agreement.iou[name]:.2f})" for name in low)
-    text = f"{len(low)} masks disagree with the hull of the others (IoU below {LOW_IOU}): {named}"
+    text = f"{len(low)} masks disagree with the hull of the others (IoU): {named}"
     advice = "Look at these masks and cameras: parts cut off, background taken for object, or a wrong pose"
     return [Finding("mask-disagrees", "warning", text, advice, tuple(low))]
 
@@ -215,9 +239,3 @@ def _disagreeing(agreement: Agreement, explained: set[str], shifted: Sequence[Fi
 def _iou(mask: Bool[np.ndarray, "h w"], hull: Bool[np.ndarray, "h w"]) -> float:
     union = int((mask | hull).sum())
     return float((mask & hull).sum() / union) if union else 0.0
-
-
-def centre_of(mask: Bool[np.ndarray, "h w"]) -> Float[np.ndarray, "2"]:
-    """Mean position (x, y) of a mask's pixels, corner convention."""
-    rows, columns = np.nonzero(mask)
-    return np.array([columns.mean() + 0.5, rows.mean() + 0.5])

@@ -14,6 +14,8 @@ LARGE_ERROR = 2.0
 OUTLYING = 3.0
 """Times the median over the views, and above LARGE_ERROR."""
 FEW_IN_BOUNDS = 0.05
+SPECK = 0.025
+"""Standard deviation of points, as a share of the radius of the region of interest, below which they are a speck."""
 POWERS = (-4, -3, -2, -1, 1, 2, 3, 4)
 MOST_UNSEEN = 0.2
 """Share of the pairs (view, point) for which the point lies behind the camera or outside the image."""
@@ -72,7 +74,10 @@ def point_findings(scene: Scene, figures: PointFigures | None) -> list[Finding]:
 
 
 def _in_bounds(scene: Scene, figures: PointFigures) -> list[Finding]:
-    if figures.count < LEAST_POINTS or figures.in_bounds >= FEW_IN_BOUNDS * figures.count:
+    if figures.count < LEAST_POINTS:
+        return []
+    _, spread = _inside(scene, 1.0)
+    if figures.in_bounds >= FEW_IN_BOUNDS * figures.count and spread > SPECK:
         return []
     text = (
         f"{figures.in_bounds} of {figures.count} points lie within the region of interest (from {scene.bounds_source})"
@@ -95,12 +100,17 @@ def _better_power(scene: Scene) -> tuple[int, float]:
     """
     best = (0, 0.0)
     for power in POWERS:
-        distances = scaled_about_origin(scene, 10.0**power)
-        inside = np.linalg.norm(distances, axis=1) <= 1
-        share = float(inside.mean())
-        if share > best[1] and np.median(distances[inside].std(axis=0)) > 0.05:
+        share, spread = _inside(scene, 10.0**power)
+        if share > best[1] and spread > 2 * SPECK:
             best = (power, share)
     return best
+
+
+def _inside(scene: Scene, factor: float) -> tuple[float, float]:
+    """Share of the points within the region of interest when they are multiplied, and how far they spread there."""
+    places = scaled_about_origin(scene, factor)
+    inside = np.linalg.norm(places, axis=1) <= 1
+    return float(inside.mean()), float(np.median(places[inside].std(axis=0))) if inside.any() else 0.0
 
 
 def _unseen(scene: Scene, sparse: SparseDepth) -> float | None:

@@ -71,7 +71,13 @@ def read_scene(
         masks = bool(found.masks) or has_masks(root, found.views)
     if masks is not None and masks is not False:
         views = _with_masks(root, found, masks)
-        views, inverted = with_meanings(views, found.world_from_unit, found.sparse_depth)
+        try:
+            views, inverted = with_meanings(views, found.world_from_unit, found.sparse_depth)
+        except SceneError:
+            # A damaged mask; a diagnosis names all of them.
+            if not guess_bounds:
+                raise
+            inverted = ()
         notes += [*_without_masks(views), *inverted]
     names = tuple(view.name for view in views)
     sparse, (depth_maps, depth_scales) = found.sparse_depth, _depth_maps(found, views)
