@@ -3,7 +3,10 @@
 The library `OpenEXR` (its own wheels, 2 MB) decodes every compression; it is asked for only when such a file is read.
 """
 
+import contextlib
 import importlib
+import io
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,8 @@ MOST_PIXELS = 178_000_000
 MOST_PIXELS_A_BYTE = 2000
 """Of the file: even a picture of one value is not packed so well, so more are not there."""
 MOST_CHANNELS = 64
+_ONE_AT_A_TIME = threading.Lock()
+"""Views are loaded in threads, and standard output is theirs in common."""
 
 
 def read_exr_depth(path: Path) -> Float[np.ndarray, "h w"]:
@@ -37,7 +42,9 @@ def read_exr_depth(path: Path) -> Float[np.ndarray, "h w"]:
             raise DepthError(f"{path} is larger than {LARGEST_EXR >> 30} GiB.\nExpected a depth map; write it smaller.")
         header = openexr.File(str(path), separate_channels=True, header_only=True, num_threads=0).header()
         channel, window, display = _checked(header, min(MOST_PIXELS, size * MOST_PIXELS_A_BYTE), openexr, path)
-        found = openexr.File(str(path), separate_channels=True, num_threads=0).channels()
+        # The library prints what it finds damaged, and standard output is for results.
+        with _ONE_AT_A_TIME, contextlib.redirect_stdout(io.StringIO()):
+            found = openexr.File(str(path), separate_channels=True, num_threads=0).channels()
         values = np.asarray(found[channel].pixels, dtype=np.float64)
     except DepthError:
         raise

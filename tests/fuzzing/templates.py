@@ -1,5 +1,6 @@
 """The tiny scenes that are mutated: three views of 16 pixels, written by each format's own writer."""
 
+import importlib.util
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -13,8 +14,8 @@ from dvr_cli.scenes.writing import PixelsToWrite
 from tests.scenes.tiny_scenes import photograph, ring, sphere_mask, world_from_unit
 
 VIEWS, IMAGE_SIZE = 3, 16
-DEPTH = "depth"
-"""Not a reader: the files that `--depth` takes, beside an IDR scene."""
+DEPTH, DEPTH_EXR = "depth", "depth_exr"
+"""Not readers: the files that `--depth` takes, beside an IDR scene; OpenEXR for itself, where its library is there."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +30,16 @@ class Template:
 
 def subjects() -> list[str]:
     """Names of everything that can be fuzzed: all readers, and the files of depth."""
-    return [reader.name for reader in READERS] + [DEPTH]
+    exr = [DEPTH_EXR] if importlib.util.find_spec("OpenEXR") else []
+    return [reader.name for reader in READERS] + [DEPTH, *exr]
 
 
 def write_templates(root: Path, name: str) -> list[Template]:
     """All templates of a reader, written into folders of `root`."""
     if name == DEPTH:
         return _depth_templates(root)
+    if name == DEPTH_EXR:
+        return _exr_templates(root)
     reader = next(reader for reader in READERS if reader.name == name)
     full, bare = root / f"{name}_full", root / f"{name}_bare"
     reader.write(full, _views(reader, with_masks=True), world_from_unit(), _points())
@@ -172,6 +176,29 @@ def _depth_templates(root: Path) -> list[Template]:
             (folder / kind / "scale.txt").write_text("0.001\n")
             np.save(folder / kind / "000002.npy", depth)
         templates.append(Template(folder, "idr", kind))
+    return templates
+
+
+def _exr_templates(root: Path) -> list[Template]:
+    """An IDR scene with depth maps of each compression, in lines and in tiles."""
+    import OpenEXR
+
+    idr = next(reader for reader in READERS if reader.name == "idr")
+    height, width = _cameras("pinhole")[0].height, _cameras("pinhole")[0].width
+    values = np.linspace(1.0, 2.0, height * width, dtype=np.float32).reshape(height, width)
+    templates = []
+    for number, kinds in enumerate((("NO", "RLE", "ZIPS"), ("ZIP", "PIZ", "PXR24"), ("B44", "DWAA", "ZIP"))):
+        folder = root / f"exr_{number}"
+        idr.write(folder, _views(idr, with_masks=True), world_from_unit(), None)
+        (folder / "maps").mkdir()
+        for index, kind in enumerate(kinds):
+            header = {"compression": getattr(OpenEXR, f"{kind}_COMPRESSION"), "type": OpenEXR.scanlineimage}
+            channels = {"Z": values if index else values.astype(np.float16)}
+            if (number, index) == (2, 2):
+                header |= {"type": OpenEXR.tiledimage, "tiles": OpenEXR.TileDescription()}
+                channels |= {"R": values, "G": values}
+            OpenEXR.File(header, channels).write(str(folder / "maps" / f"{index:06d}.exr"))
+        templates.append(Template(folder, "idr", "maps"))
     return templates
 
 

@@ -138,6 +138,15 @@ def _judge_message(message: str) -> tuple[str, str]:
     return "error", message[:200]
 
 
+def report_line(report: dict[str, Any]) -> None:
+    """One line for whoever started this process."""
+    os.write(_REPORTS, json.dumps(report).encode() + b"\n")
+
+
+_REPORTS = 1
+"""File descriptor of the reports; standard output itself is given to libraries that print."""
+
+
 def main(jobs: list[tuple[str, int, int]], folder: Path, seed: int) -> None:
     """Try inputs `first` to `end` of each job (reader, first, end) in `folder`."""
     signal.signal(signal.SIGALRM, raise_alarm)
@@ -163,7 +172,7 @@ def _one_input(name: str, index: int, scenes: list[Scene], seed: int, watch: Wat
     generator = np.random.default_rng([seed, zlib.crc32(name.encode()), index])
     scene = scenes[int(generator.integers(len(scenes)))]
     report: dict[str, Any] = {"reader": name, "index": index}
-    print(json.dumps(report), flush=True)
+    report_line(report)
     changed = scene.damage(generator)
     started = time.perf_counter()
     outcome, text = try_scene(scene, generator, watch)
@@ -172,7 +181,7 @@ def _one_input(name: str, index: int, scenes: list[Scene], seed: int, watch: Wat
     if outcome != "failure" and peak > MEMORY:
         outcome, text = "failure", f"memory {peak >> 20} MiB after {text}"
     report |= {"outcome": outcome, "text": text, "seconds": seconds, "peak": peak}
-    print(json.dumps(report | {"files": [path.name for path in changed]}), flush=True)
+    report_line(report | {"files": [path.name for path in changed]})
     scene.restore(changed)
     # The peak of a process never falls; a fresh one takes over.
     return peak <= MEMORY
@@ -193,4 +202,6 @@ def _virtual_memory() -> int:
 
 
 if __name__ == "__main__":
+    _REPORTS = os.dup(1)
+    os.dup2(2, 1)
     main(json.loads(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))

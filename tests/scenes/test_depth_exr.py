@@ -116,3 +116,11 @@ def test_maps_of_a_scene_may_be_exr(folder):
     loaded = load_views(read_scene(folder, depth=folder / "depth"), None)
     assert np.isnan(loaded[0].depth[0, :3]).all()
     assert np.array_equal(loaded[0].depth[1:], depth[1:]) and loaded[1].depth is None
+
+
+def test_damage_is_an_error_and_nothing_on_standard_output(tmp_path, capsys):
+    path = write(tmp_path / "a.exr", {"Z": np.linspace(1, 2, 64, dtype=np.float32).reshape(8, 8)})
+    path.write_bytes(path.read_bytes()[:-60])
+    with pytest.raises(DepthError, match="cannot be read as OpenEXR"):
+        read_exr_depth(path)
+    assert capsys.readouterr().out == ""
