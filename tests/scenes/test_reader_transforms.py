@@ -11,7 +11,7 @@ from PIL import Image
 from dvr_cli.errors import SceneError
 from dvr_cli.scenes.images import load_view, load_views
 from dvr_cli.scenes.readers import read_scene
-from tests.scenes.tiny_scenes import pixel_centres, ring, sphere_mask
+from tests.scenes.tiny_scenes import pixel_centres, ring, sphere_mask, world_from_unit, write_colmap, write_sphere
 
 IDENTITY = np.eye(4).tolist()
 
@@ -233,3 +233,19 @@ def test_a_name_too_long_for_the_disk_is_missing(tmp_path):
     frames = [frame("a.png"), frame("b.png"), frame("x" * 5000)]
     scene = read_scene(write(tmp_path, frames, names=["a.png", "b.png"], fl_x=60.0))
     assert len(scene.views) == 2 and "1 of 3" in scene.notes[0]
+
+
+def test_a_colmap_model_beside_it_goes_first_and_the_other_choice_is_said(tmp_path):
+    """The model knows which photograph saw which point; nerfstudio's own lies in colmap/, where it does not count."""
+    cameras = write_sphere(tmp_path / "idr")
+    points = np.random.default_rng(5).normal(size=(30, 3)) + world_from_unit()[:3, 3]
+    write_colmap(tmp_path, cameras, points=points)
+    frames = [frame(f"images/{i:06d}.png", c.world_from_camera.tolist()) for i, c in enumerate(cameras)]
+    write(tmp_path, frames, names=[], fl_x=60.0)
+    scene = read_scene(tmp_path)
+    assert scene.format == "colmap" and any("--format transforms would" in note for note in scene.notes)
+    assert read_scene(tmp_path, format_name="transforms").format == "transforms"
+    (tmp_path / "colmap").mkdir()
+    (tmp_path / "sparse").rename(tmp_path / "colmap" / "sparse")
+    scene = read_scene(tmp_path)
+    assert scene.format == "transforms" and not any("--format" in note for note in scene.notes)
