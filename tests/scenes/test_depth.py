@@ -13,7 +13,7 @@ from dvr_cli.scenes.images import load_views
 from dvr_cli.scenes.readers import read_scene
 from dvr_cli.scenes.sparse_depth import read_sparse_depth, write_sparse_depth
 from dvr_cli.scenes.views import SparseDepth
-from tests.scenes.tiny_scenes import ring
+from tests.scenes.tiny_scenes import pixel_centres, ring, write_colmap
 
 GENERATOR = np.random.default_rng(2)
 POINTS = GENERATOR.normal(size=(25, 3))
@@ -173,3 +173,47 @@ def test_depth_maps_that_cannot_be_used_are_refused(with_depth_maps):
     Image.fromarray(np.ones((48, 64), np.uint16)).save(root / "depth" / "000000.png")
     with pytest.raises(DepthError, match=r"scale\.txt"):
         load_views(read_scene(root, depth=root / "depth"), None)
+
+
+@pytest.mark.parametrize("image_size", [None, 80])
+def test_depth_maps_are_undistorted_with_their_photographs(tmp_path, image_size):
+    """A depth that is linear in the ray: of the photograph's pixel, and of the pinhole image's, it is the same."""
+    camera = ring(image_size=160)[0]
+    write_colmap(tmp_path, [camera], "OPENCV", (-0.5, 0.1, 0.01, -0.005), points=POINTS)
+    distorted = read_scene(tmp_path).views[0].distorted
+    rays = distorted.cam_from_img(pixel_centres(camera))
+    (tmp_path / "depth").mkdir()
+    values = (3 + 2 * rays[:, 0] + rays[:, 1]).reshape(camera.height, camera.width)
+    np.save(tmp_path / "depth" / "000000.npy", values)
+    loaded = load_views(read_scene(tmp_path, depth=tmp_path / "depth"), image_size)[0]
+    intrinsics = loaded.camera.intrinsics
+    seen = (pixel_centres(loaded.camera) - intrinsics[:2, 2]) / np.diag(intrinsics)[:2]
+    error = loaded.depth - (3 + 2 * seen[:, 0] + seen[:, 1]).reshape(loaded.depth.shape)
+    # Picked from the nearest pixel: half of one in x and in y, and what the lens stretches.
+    assert np.isfinite(error).mean() > 0.95 and np.nanmax(np.abs(error)) < 2.5 / camera.intrinsics[0, 0]
+    assert set(np.unique(loaded.depth[np.isfinite(loaded.depth)])) <= set(np.unique(values.astype(np.float32)))
+
+
+def test_named_views_are_found_by_name(tmp_path):
+    """The file's own names win over the order of the images; views that the scene does not use are ignored."""
+    write_sparse_depth(tmp_path / "sparse.npz", SparseDepth(POINTS, PAIRS), NAMES[::-1])
+    back = read_sparse_depth(tmp_path / "sparse.npz", NAMES[2:5], NAMES)
+    expected = [(11 - view - 2, point) for view, point in PAIRS if 2 <= 11 - view < 5]
+    assert sorted(map(tuple, back.visibility)) == sorted(expected)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (np.array([f"{name}.other" for name in NAMES]), "none of them is a photograph"),
+        (np.array([NAMES[0], NAMES[0]]), "none of them twice"),
+        (np.arange(12), "file name of each"),
+        (np.array([list(NAMES)]), "file name of each"),
+        (np.array(NAMES[:3]), "row 3 of 'visibility'"),
+    ],
+    ids=["other scene", "twice", "numbers", "table", "too few"],
+)
+def test_names_that_cannot_be_used_are_refused(tmp_path, names, message):
+    np.savez(tmp_path / "sparse.npz", points=POINTS, visibility=PAIRS, view_names=names)
+    with pytest.raises(DepthError, match=message):
+        read_sparse_depth(tmp_path / "sparse.npz", NAMES)
