@@ -15,7 +15,7 @@ from dvr_cli.scenes.masks.auto.background import FITS, SolidBackground, is_solid
 from dvr_cli.scenes.masks.auto.colours import colour_model, counted
 from dvr_cli.scenes.masks.auto.edges import with_soft_edges
 from dvr_cli.scenes.masks.auto.photographs import Photograph, in_parallel, load_photographs
-from dvr_cli.scenes.masks.auto.quality import mask_quality, quality_notes
+from dvr_cli.scenes.masks.auto.quality import mask_qualities, quality_notes
 from dvr_cli.scenes.masks.auto.rounds import Evidence, Made, refined
 from dvr_cli.scenes.masks.auto.seeds import find_seeds
 from dvr_cli.scenes.masks.auto.storing import AutoMasks, fingerprint, store, stored
@@ -65,7 +65,7 @@ def make_masks(
     step_done()
     method, made = _made(scene, photographs, threads, seed, step_done, should_stop)
     softened = in_parallel(_softened, list(zip(made, photographs, strict=True)), threads, should_stop)
-    quality = {p.name: mask_quality(p, m) for p, m in zip(photographs, made, strict=True)}
+    quality = dict(zip(names, mask_qualities(photographs, made), strict=True))
     notes = quality_notes(quality, names)
     result = store(folder, made_from, method, dict(zip(names, softened, strict=True)), quality, notes)
     if report:
