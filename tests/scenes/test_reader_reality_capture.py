@@ -123,6 +123,19 @@ def test_sidecars_of_other_programs_and_without_pose_are_no_cameras(tmp_path):
     assert any("1 sidecars hold no pose and are left out: b" in note for note in scene.notes)
 
 
+def test_sidecars_stand_back_where_there_is_another_camera_file(tmp_path):
+    write_photographs(tmp_path, "a.png")
+    (tmp_path / "images" / "a.xmp").write_text(SIDECAR)
+    assert reality_capture.find(tmp_path) == tmp_path / "images"
+    (tmp_path / "transforms.json").write_text("{}")
+    assert reality_capture.find(tmp_path) is None
+    (tmp_path / "e.csv").write_text(f"{HEADER}\n")
+    assert reality_capture.find(tmp_path) == tmp_path / "e.csv"
+    # Named by the user, they are read all the same.
+    scene = reality_capture.read(tmp_path, tmp_path / "images" / "a.xmp", None)
+    assert reality_capture.accepts(tmp_path / "images") and len(scene.views) == 1
+
+
 def test_written_scene_gives_the_same_rays(tmp_path):
     cameras = square_ring(4)
     names = ["left/0.png", 'a "b", c.png', "plain.png", "ü.png"]

@@ -35,6 +35,8 @@ ALIASES = {"yaw": "heading", "f_35mm": "f", "px_norm": "px", "py_norm": "py"}
 POSE = ("x", "y", "alt", "heading", "pitch", "roll", "f")
 LENS = ("px", "py", "k1", "k2", "k3", "k4", "t1", "t2")
 WRITTEN = "registration.csv"
+MADE_LATER = ("cameras.json", "cameras.xml", "transforms.json", "transforms_train.json")
+"""Sidecars stay beside the photographs when cameras are made of them for other programs; those go first."""
 HEAD_BYTES = 2000
 MAX_CANDIDATES = 20
 # From a camera that looks along -z with y up to one that looks along +z with y down.
@@ -42,10 +44,13 @@ FLIP = np.diag([1.0, -1.0, -1.0])
 
 
 def find(root: Path) -> Path | None:
-    """A CSV file with RealityCapture's columns, else a folder with its sidecars; None without either."""
+    """A CSV file with RealityCapture's columns; else its sidecars' folder, if no other camera file is there; or None."""
     try:
         tables = sorted(root.glob("*.csv"))[:MAX_CANDIDATES]
-        return next((path for path in tables if _is_table(path)), None) or reality_capture_xmp.find(root)
+        table = next((path for path in tables if _is_table(path)), None)
+        if table is not None or any((root / name).is_file() for name in MADE_LATER):
+            return table
+        return reality_capture_xmp.find(root)
     except OSError:
         return None
 
