@@ -24,9 +24,9 @@ CONTRAST_THRESHOLD = 0.002
 """COLMAP's default is 0.0067. On a matte statue the lower one gives three times as many points, as exact as before."""
 LONGEST_SIDE = 1600
 """Pixels; larger photographs are shrunk for the features."""
-LARGEST_PICTURE = 800_000
+LARGEST_PICTURE = 1_200_000
 """Pixels of a photograph up to which features are also looked for in a picture twice as large, when it must be fast:
-there are the finest ones, a good half of all, for four fifths of the time. COLMAP always looks there."""
+there are the finest ones, a good half of all and the most exact, for four fifths of the time. COLMAP always does."""
 LARGEST_ANGLE = np.deg2rad(60.0)
 """Between viewing directions; SIFT matches hardly anything beyond half of it."""
 FEW_VIEWS = 60
