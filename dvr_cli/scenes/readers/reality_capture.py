@@ -44,7 +44,7 @@ FLIP = np.diag([1.0, -1.0, -1.0])
 
 
 def find(root: Path) -> Path | None:
-    """A CSV file with RealityCapture's columns, else its sidecars' folder if no other camera file is; or None."""
+    """A CSV file with RealityCapture's columns; else, without other camera files, its sidecars' folder; or None."""
     try:
         tables = sorted(root.glob("*.csv"))[:MAX_CANDIDATES]
         table = next((path for path in tables if _is_table(path)), None)
