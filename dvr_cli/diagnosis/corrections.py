@@ -81,9 +81,11 @@ def correction_findings(scene: Scene, views: Sequence[LoadedView], bounds_given:
     """
     if len(views) < 2:
         return []
-    before = 0.0 if bounds_given and _cameras_within(scene) else covering(views, scene.unit_from_world)
+    before = covering(views, scene.unit_from_world)
     if before >= AGREES:
-        return []
+        # In a ball that holds the cameras as well, nearly anything agrees.
+        smaller = _smaller_unit(scene, views) if bounds_given and _cameras_within(scene) else None
+        return [] if smaller is None else [smaller]
     if best_covering(scene, views) >= AGREES:
         # Masks and cameras agree about an object, which is not where the bounds say.
         finding = _other_unit(scene, views, before) if bounds_given else None
@@ -93,9 +95,9 @@ def correction_findings(scene: Scene, views: Sequence[LoadedView], bounds_given:
 
 
 def _cameras_within(scene: Scene) -> bool:
-    """Whether most cameras stand deep within the region of interest, where an object with an outline would be."""
+    """Whether most cameras stand within the region of interest, where an object with an outline would be."""
     centres = apply(scene.unit_from_world, np.stack([view.camera.centre for view in scene.views]))
-    return bool(np.median(np.linalg.norm(centres, axis=1)) < 0.5)
+    return bool(np.median(np.linalg.norm(centres, axis=1)) < 1)
 
 
 def axes_without_masks(scene: Scene) -> list[Finding]:
@@ -178,21 +180,36 @@ def _other_axes(scene: Scene, views: Sequence[LoadedView], before: float) -> Fin
 
 def _other_unit(scene: Scene, views: Sequence[LoadedView], before: float) -> Finding:
     for factor in UNIT_FACTORS:
-        scaled = np.diag([factor, factor, factor, 1.0]) @ scene.world_from_unit
-        after = covering(views, np.linalg.inv(scaled))
-        if after >= max(AGREES, before + CLEARLY_BETTER):
-            text = (
-                f"The region of interest (from {scene.bounds_source}) is in other units than the cameras: multiplied "
-                f"by {factor:g} it lies where the masks want it"
-            )
-            advice = "Write both in the same units, or leave scale_mat out so that the masks say where the object is"
-            return Finding("scale-mismatch", "fatal", text, advice)
+        if _covering_in_unit(scene, views, factor) >= max(AGREES, before + CLEARLY_BETTER):
+            return _unit_finding(scene, factor)
     text = (
         f"The object is not where the region of interest (from {scene.bounds_source}) has it: the masks agree about "
         "one elsewhere"
     )
     advice = "Write the region of interest again, or leave scale_mat out so that the masks say where the object is"
     return Finding("object-outside", "fatal", text, advice)
+
+
+def _smaller_unit(scene: Scene, views: Sequence[LoadedView]) -> Finding | None:
+    """A region of interest that is a hundred or a thousand times too large."""
+    for factor in (1e-3, 1e-2):
+        if _covering_in_unit(scene, views, factor) >= AGREES:
+            return _unit_finding(scene, factor)
+    return None
+
+
+def _covering_in_unit(scene: Scene, views: Sequence[LoadedView], factor: float) -> float:
+    scaled = np.diag([factor, factor, factor, 1.0]) @ scene.world_from_unit
+    return covering(views, np.linalg.inv(scaled))
+
+
+def _unit_finding(scene: Scene, factor: float) -> Finding:
+    text = (
+        f"The region of interest (from {scene.bounds_source}) is in other units than the cameras: multiplied by "
+        f"{factor:g} it lies where the masks want it"
+    )
+    advice = "Write both in the same units, or leave scale_mat out so that the masks say where the object is"
+    return Finding("scale-mismatch", "fatal", text, advice)
 
 
 def _what_cameras_see(scene: Scene, cameras: Sequence[Camera]) -> Float[np.ndarray, "3"] | None:

@@ -62,7 +62,6 @@ TITLES: Mapping[str, str] = {
     "mask-inverted": "masks with object and background exchanged",
     "mask-shifted": "masks beside the object",
     "mask-disagrees": "masks that contradict the others",
-    "mask-holes": "holes in masks that the others refute",
     "hull-empty": "no point lies inside all masks",
     # Reading
     "unreadable-depth": "a depth map cannot be read",

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dvr_cli.diagnosis.diagnose import diagnose_views
+from dvr_cli.diagnosis.diagnose import diagnose_views, quick_diagnosis
 from dvr_cli.errors import SceneError
 from dvr_cli.scenes.image_files import EXIF_ORIENTATION
+from dvr_cli.scenes.readers import read_scene
 from dvr_cli.scenes.sparse_depth import write_sparse_depth
 from dvr_cli.scenes.views import SparseDepth
 from tests.diagnosis.good_scene import (
@@ -392,3 +393,18 @@ def test_no_masks_and_nothing_that_says_where_the_object_is(folder):
     diagnosis = found_in(folder, masks=False)
     assert named(diagnosis, "no-masks").severity == "note"
     assert named(diagnosis, "bounds-guessed").severity == "warning"
+
+
+def test_what_the_reader_noted_is_passed_on(folder):
+    scene = replace(read_scene(folder), notes=("the folder could be read otherwise",))
+    assert named(quick_diagnosis(scene, 1), "reader-note").text == "The folder could be read otherwise"
+
+
+def test_damaged_depth_map_is_named(folder):
+    (folder / "depth").mkdir()
+    for index in range(VIEWS):
+        np.save(folder / "depth" / f"{index:03d}.npy", np.ones((IMAGE_SIZE * 3 // 4, IMAGE_SIZE), np.float32))
+    assert not bad_names(found_in(folder, depth=folder / "depth"))
+    (folder / "depth" / "004.npy").write_bytes(b"no array")
+    finding = named(found_in(folder, depth=folder / "depth"), "unreadable-depth")
+    assert finding.views == ("004.png",) and finding.severity == "fatal"
