@@ -117,6 +117,9 @@ def prepare_command(
 
 def _run(request: "Preparing", output: Output) -> None:
     """Prepare with progress, and say what came out; exit code 130 or 143 when it was stopped."""
+    # It takes SIGTERM for a crash and prints its stack, unless a handler is set after it was imported.
+    import pycolmap  # noqa: F401
+
     from dvr_cli.commands.stopping import stop_on_signals
     from dvr_cli.fitting.events import Message, StepReport
     from dvr_cli.preparing.preparation import prepare

@@ -95,7 +95,8 @@ def test_lens_that_is_asked_for_is_given(place, tmp_path):
         assert (tmp_path / "scene" / "images" / path.name).read_bytes() == path.read_bytes()
 
 
-def test_interrupted_it_says_how_to_go_on(place, tmp_path):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_it_says_how_to_go_on(place, tmp_path, number, code):
     folder, _ = place
     command = [
         sys.executable,
@@ -109,10 +110,10 @@ def test_interrupted_it_says_how_to_go_on(place, tmp_path):
     ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     wait_for(process, tmp_path / "scene" / "work" / "features")
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, said = process.communicate(timeout=120)
-    assert process.returncode == 130 and "go on by giving the same command again" in said and out == ""
-    assert "Traceback" not in said
+    assert process.returncode == code and "go on by giving the same command again" in said and out == ""
+    assert "Traceback" not in said and "@" not in said
     result = run(folder / "photographs", tmp_path / "scene", "--threads", "1", "--masks", "none")
     assert result.exit_code == 0
     poses = [
