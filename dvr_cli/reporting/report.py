@@ -19,6 +19,7 @@ from dvr_cli.reporting.gallery import gallery_of
 from dvr_cli.reporting.measured import MeasuredProtocol, MeasuredRow, side_by_side
 from dvr_cli.reporting.page import render_page
 from dvr_cli.reporting.pictures import PhotographErrors, Pictures, draw_pictures
+from dvr_cli.reporting.scene_section import scene_section
 from dvr_cli.reporting.schema import Report
 from dvr_cli.reporting.stage import stage_of
 from dvr_cli.reporting.tables import RowHead, Table, family_mark, flattened, protocol_section, table_of
@@ -93,6 +94,7 @@ def _page(
     pictures = draw_pictures(comparison, frames, photograph_errors, progress)
     viewer = stage_of(comparison, frames, pictures.error_limit, progress)
     heads = _row_heads(comparison, families)
+    section = scene_section(comparison)
     curves = curves_of(columns, protocols)
     values: dict[str, Any] = {
         "scene_line": _scene_line(report),
@@ -105,6 +107,7 @@ def _page(
         "viewer": viewer,
         "protocols": [protocol_section(protocol, heads) for protocol in protocols],
         "mesh_table": _mesh_table(report, heads),
+        "scene_section": section,
         "scene_facts": _scene_facts(report),
         "settings": _settings(report),
         "made": [
@@ -112,7 +115,7 @@ def _page(
             for column in report.columns
             if column.settings
         ],
-        "size": _megabytes(pictures, viewer),
+        "size": _megabytes(pictures, viewer, "" if section is None else section.picture),
     }
     return render_page("report.html.j2", report, ["page.js", "viewer.js"], values)
 
@@ -238,9 +241,9 @@ def _settings(report: Report) -> list[tuple[str, str]]:
     return [*pairs, ("not set", ", ".join(unset))] if unset else pairs
 
 
-def _megabytes(pictures: Pictures, viewer: dict[str, Any] | None) -> str:
+def _megabytes(pictures: Pictures, viewer: dict[str, Any] | None, rig: str) -> str:
     count = sum(len(uri) for drawn in pictures.sets for uri in drawn.uris.values())
-    count += sum(map(len, pictures.photographs)) + 100_000
+    count += sum(map(len, pictures.photographs)) + len(rig) + 100_000
     if viewer is not None:
         count += sum(len(v) for mesh in viewer["data"]["meshes"] for v in mesh.values() if isinstance(v, str))
     return f"{count / 1e6:.1f}"

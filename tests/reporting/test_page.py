@@ -131,3 +131,9 @@ def test_scene_without_photographs_or_reference(tmp_path):
 
 def test_only_finished_files_are_left(written):
     assert sorted(path.name for path in written.iterdir()) == ["report.html", "report.json"]
+
+
+def test_scene_is_drawn_and_judged(text, facts):
+    images = [image for image in facts.all("img") if "Cameras, region of interest" in image.get("alt", "")]
+    assert len(images) == 1 and images[0]["src"].startswith("data:image/webp;base64,")
+    assert 'id="scene"' in text and re.search(r"<p>(Cameras, masks and bounds agree|A reconstruction would)", text)
