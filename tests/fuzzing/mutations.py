@@ -18,6 +18,7 @@ import numpy as np
 Generator = np.random.Generator
 Mutation = Callable[[Generator, bytes], bytes]
 
+LONGEST_SEARCHED = 50_000
 LONGEST = 4 << 20
 """Bytes; mutations of mutations would grow without end."""
 NUMBERS = (
@@ -123,7 +124,7 @@ def _span(generator: Generator, data: bytes) -> tuple[int, int]:
 def replace_number(generator: Generator, data: bytes) -> bytes:
     """A number that is scaled, or an odd one."""
     if generator.random() < 0.5:
-        matches = list(re.finditer(rb"[-+]?\d[\d.eE+-]{0,40}", data))
+        matches = _matches(generator, data, rb"[-+]?\d[\d.eE+-]{0,40}")
         match = matches[int(generator.integers(len(matches)))]
         return data[: match.start()] + repr(_scaled(generator, float(match[0]))).encode() + data[match.end() :]
     return _replace(generator, data, rb"[-+]?\d[\d.eE+-]{0,40}", NUMBERS)
@@ -143,10 +144,16 @@ def replace_file_name(generator: Generator, data: bytes) -> bytes:
 
 
 def _replace(generator: Generator, data: bytes, pattern: bytes, values: tuple[str, ...]) -> bytes:
-    matches = list(re.finditer(pattern, data))
+    matches = _matches(generator, data, pattern)
     match = matches[int(generator.integers(len(matches)))]
     value = values[int(generator.integers(len(values)))].encode("utf-8", "surrogateescape")
     return data[: match.start()] + value + data[match.end() :]
+
+
+def _matches(generator: Generator, data: bytes, pattern: bytes) -> list[re.Match[bytes]]:
+    """Where a pattern fits, in a part of the data if they are long: this is to damage files, not to be slow itself."""
+    start = int(generator.integers(len(data) - LONGEST_SEARCHED)) if len(data) > LONGEST_SEARCHED else 0
+    return list(re.compile(pattern).finditer(data, start, start + LONGEST_SEARCHED))
 
 
 def swap_words(generator: Generator, data: bytes) -> bytes:
