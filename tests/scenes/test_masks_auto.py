@@ -269,3 +269,10 @@ def test_no_plane_where_there_is_none():
     assert supporting_plane(np.random.default_rng(0).normal(size=(500, 3)), np.random.default_rng(1)) is None
     assert supporting_plane(np.zeros((50, 3)), np.random.default_rng(1)) is None
     assert supporting_plane(np.zeros((0, 3)), np.random.default_rng(1)) is None
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_few_views_are_told_by_colour_alone(photographed, tmp_path, count):
+    views = before(photographed, plain((0.0, 0.0, 0.0)))[:count]
+    write_scene(tmp_path / "scene", views, world_from_unit())
+    assert ious(views, make_masks(read_scene(tmp_path / "scene"), tmp_path / "masks", threads=1)).min() > 0.95

@@ -24,6 +24,8 @@ DISSENT = 0.08
 """Share of the other views that may be wrong about a place."""
 WELL_SEEN = 0.3
 """Of the most object votes that a place has: where fewer look, nothing is carved and nothing known."""
+FEWEST_VIEWS = 3
+"""Of which two can agree about the third."""
 SMALL_PIECE = 0.1
 """Pieces of the hull below this share of the largest are not the object: a scale bar, specks of the background."""
 
@@ -43,10 +45,12 @@ class Opinion:
 def opinions(
     views: Sequence[LoadedView], unit_from_world: Float[np.ndarray, "4 4"], whole: bool = True
 ) -> list[Opinion | None]:
-    """For each view, what the others say about it; None for all of them where there is no hull.
+    """For each view, what the others say about it; None for all of them where there is no hull, or fewer than three.
 
     `whole`: the object is in one piece, so that smaller pieces of the hull count as outside.
     """
+    if len(views) < FEWEST_VIEWS:
+        return [None] * len(views)
     first = ball_samples(FIRST_SAMPLES)
     found = silhouettes(views, unit_from_world, FIRST_SAMPLES)
     inside = _agreed(*_votes(found, first))
@@ -75,8 +79,8 @@ def _opinion(
 
     allowed = np.floor(DISSENT * (object_votes + background_votes))
     known = object_votes >= max(1.0, WELL_SEEN * float(object_votes.max(initial=0)))
+    # What no other view sees is not denied by any.
     strict, lenient = known & (background_votes <= allowed / 2), background_votes <= allowed
-    lenient &= object_votes >= 1
     if piece is not None:
         strict, lenient = strict & piece, lenient & piece
     covered = ndimage.binary_closing(np.pad(projected(silhouette, points[strict]), 1))[1:-1, 1:-1]
@@ -122,7 +126,7 @@ def _box_samples(inside: Float[np.ndarray, "p 3"], voxel: float) -> tuple[Float[
 def _main_pieces(
     points: Float[np.ndarray, "p 3"], inside: Bool[np.ndarray, "p"], spacing: float
 ) -> Bool[np.ndarray, "p"]:
-    """Which places are in or next to a large piece of the hull."""
+    """Which places are not of a small piece of the hull, apart from the large ones."""
     from scipy import ndimage
 
     place = tuple(np.round((points - points.min(axis=0)) / spacing).astype(np.intp).T)
@@ -132,8 +136,10 @@ def _main_pieces(
     sizes = np.bincount(labels.ravel(), minlength=count + 1)
     sizes[0] = 0
     large = sizes > SMALL_PIECE * sizes.max()
-    large[0] = False
-    return ndimage.binary_dilation(large[labels], iterations=2)[place]
+    small = ~large
+    small[0] = False
+    around_small, around_large = (ndimage.binary_dilation(kind[labels], iterations=2) for kind in (small, large))
+    return (~around_small | around_large)[place]
 
 
 def with_mask(view: LoadedView, mask: Bool[np.ndarray, "h w"]) -> LoadedView:
