@@ -302,6 +302,17 @@ def test_images_that_ask_to_be_turned(folder):
     assert finding.views == ("001.png",) and finding.severity == "warning"
 
 
+def test_mask_of_a_turned_image_for_cameras_as_stored_is_refused_with_the_reason(folder):
+    exif = Image.Exif()
+    exif[EXIF_ORIENTATION] = 6
+    with Image.open(image_path(folder, 1)) as image:
+        image.load()
+    image.save(image_path(folder, 1), exif=exif)
+    change_picture(mask_path(folder, 1), lambda pixels: np.rot90(pixels, -1))
+    with pytest.raises(SceneError, match="asks to be turned, EXIF orientation 6"):
+        found_in(folder, quick=True)
+
+
 def test_names_with_spaces_and_other_letters(folder):
     image_path(folder, 0).rename(folder / "image" / "00 Blüte ☂.png")
     mask_path(folder, 0).rename(folder / "mask" / "00 Blüte ☂.png")

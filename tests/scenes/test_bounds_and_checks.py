@@ -163,7 +163,7 @@ def test_object_outside_the_images_is_refused(folder):
 
 def test_views_without_masks_are_noted(folder):
     (folder / "mask" / "000001.png").unlink()
-    scene = read_scene(folder, masks=True, require_masks=False)
+    scene = read_scene(folder, masks=True)
     check = check_scene(scene, load_views(scene, None))
     assert check.views[1].hull_iou is None
     assert any("1 of 12 views have no mask: 000001.png" in note for note in check.notes)

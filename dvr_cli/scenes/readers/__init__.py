@@ -15,7 +15,7 @@ from dvr_cli.scenes.bounds import GUESS, find_bounds
 from dvr_cli.scenes.cameras import ball_similarity
 from dvr_cli.scenes.depth_maps import find_depth_maps
 from dvr_cli.scenes.depth_scale import with_scaled_depth, with_solved_depth
-from dvr_cli.scenes.image_files import image_shape, same_aspect
+from dvr_cli.scenes.image_files import image_shape, same_aspect, stored_shape, turned_shape
 from dvr_cli.scenes.images import small_masks
 from dvr_cli.scenes.masks.meaning import with_meanings
 from dvr_cli.scenes.masks.naming import has_masks, masks_of_scene
@@ -187,13 +187,19 @@ def _without_masks(views: tuple[View, ...]) -> list[str]:
 
 
 def _require_same_aspect(view: View, mask_path: Path) -> None:
-    height, width = image_shape(view.image_path)
+    """SceneError for a mask of another shape; of a photograph that is turned it may be as stored or as seen."""
+    height, width, orientation = stored_shape(view.image_path)
     mask_height, mask_width = image_shape(mask_path)
-    if not same_aspect(height, width, mask_height, mask_width):
-        raise SceneError(
-            f"{mask_path} is {mask_width}x{mask_height} pixels, its image {view.name} {width}x{height}: the aspect "
-            "ratio differs.\nExpected a mask of the whole image, of any size; make it again without cropping."
-        )
+    seen = turned_shape(height, width, view.orientation)
+    if any(same_aspect(*shape, mask_height, mask_width) for shape in ((height, width), seen)):
+        return
+    turned = same_aspect(*turned_shape(height, width, orientation), mask_height, mask_width)
+    why = f" (it asks to be turned, EXIF orientation {orientation}, but its camera is as stored)" if turned else ""
+    raise SceneError(
+        f"{mask_path} is {mask_width}x{mask_height} pixels, its image {view.name} {width}x{height}{why}: the aspect "
+        "ratio differs.\nExpected a mask of the whole image, of any size; make it again without cropping"
+        f"{', from the pixels as stored' if turned else ''}."
+    )
 
 
 def _is_depth_map_folder(depth: Path) -> bool:
