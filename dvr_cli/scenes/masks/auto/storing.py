@@ -28,7 +28,7 @@ class AutoMasks:
     folder: Path
     """Holds NAME.png for each view NAME; what `read_scene(..., masks=folder)` takes."""
     method: str
-    """"background", "region" or "rembg"."""
+    """"background" or "region"."""
     quality: Mapping[str, float]
     """Of the mask of each view, 0 to 1; see `quality`."""
     notes: tuple[str, ...]
