@@ -155,6 +155,15 @@ def test_name_that_leads_out_of_the_folder_is_refused(tmp_path):
         read_scene(tmp_path / "scene")
 
 
+def test_name_that_no_file_can_have_is_refused_in_few_words(tmp_path):
+    folder = write_colmap(tmp_path, ring()[:2], points=POINTS, text=True)
+    path = folder / "images.txt"
+    path.write_text(path.read_text().replace("000001.png", "1" * 50_000 + ".png"))
+    with pytest.raises(SceneError, match="a name of 50004 characters") as error:
+        read_scene(tmp_path)
+    assert len(str(error.value)) < 1000
+
+
 @pytest.mark.parametrize("name", ["cameras.bin", "images.bin", "points3D.bin"])
 @pytest.mark.parametrize("kept", [0, 5, 0.5, -6])
 def test_model_that_was_cut_off_is_refused(tmp_path, name, kept):

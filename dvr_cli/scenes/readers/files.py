@@ -31,6 +31,8 @@ __all__ = [
     "without_views",
 ]
 
+LONGEST_NAME, LONGEST_SHOWN = 1000, 120
+"""Characters of an image's name with its folders, and of the part of it that a message shows."""
 FEWEST_VIEWS = 2
 """That must be left when views are held out: photographs can only be compared with others."""
 
@@ -67,11 +69,17 @@ def list_images(folder: Path) -> tuple[str, ...]:
 
 
 def path_inside(folder: Path, name: str, where: str) -> Path:
-    """`folder / name`; SceneError if the name is absolute or climbs out of the folder."""
+    """`folder / name`; SceneError if the name is absolute, climbs out of the folder, or is longer than names can be."""
     pure = PurePosixPath(name.replace("\\", "/"))
+    shown = name if len(name) <= LONGEST_SHOWN else name[:LONGEST_SHOWN] + "..."
+    if len(name) > LONGEST_NAME:
+        raise SceneError(
+            f"{where} names the image {shown!r}, a name of {len(name)} characters: expected at most {LONGEST_NAME}.\n"
+            "The file is damaged; write it again."
+        )
     if not name or pure.is_absolute() or ".." in pure.parts or "\0" in name:
         raise SceneError(
-            f"{where} names the image {name!r}, which lies outside {folder}.\n"
+            f"{where} names the image {shown!r}, which lies outside {folder}.\n"
             "Expected names relative to the folder of images; correct the model or move the image."
         )
     return folder / pure
