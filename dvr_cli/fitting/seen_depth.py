@@ -70,9 +70,12 @@ def load_seen(folder: Path, view_count: int) -> SeenDepth | None:
 
 
 def supporting_views(
-    seen: SeenDepth, cameras: Sequence[Camera], points: Float[np.ndarray, "p 3"]
+    seen: SeenDepth, cameras: Sequence[Camera], points: Float[np.ndarray, "p 3"], slack: float = 0.0
 ) -> Int[np.ndarray, "p"]:
-    """Number of views whose confirmed depth lies at each world point. `cameras` may be of any size."""
+    """Number of views whose confirmed depth lies at each world point, or within `slack` (world units) of it.
+
+    `cameras` may be of any size.
+    """
     count = np.zeros(len(points), np.int64)
     for start, height, width, camera in zip(seen.starts, seen.heights, seen.widths, cameras, strict=True):
         # The last rows and columns of the photograph that do not fill a coarse pixel are cut off.
@@ -83,7 +86,9 @@ def supporting_views(
         plane = seen.planes[start + rows * width + columns]
         offset = pixels[shown] - np.stack([columns, rows], axis=1) - 0.5
         inverse = plane[:, 0] + (plane[:, 1:] * offset).sum(axis=1)
-        count[shown] += (plane[:, 0] > 0) & (np.abs(inverse * depth[shown] - 1) < ALIKE)
+        known = (plane[:, 0] > 0) & (inverse > 0)
+        apart = np.abs(1 / np.where(known, inverse, 1) - depth[shown])
+        count[shown] += known & (apart < ALIKE * depth[shown] + slack)
     return count
 
 

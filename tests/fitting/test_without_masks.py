@@ -9,7 +9,7 @@ from dvr_cli.fitting.reconstruct import load_field
 from dvr_cli.fitting.run_folder import RunFolder
 from dvr_cli.fitting.scene_description import read_described_scene
 from dvr_cli.fitting.seen_depth import FILE, load_seen, save_seen, supporting_views
-from dvr_cli.scenes.cameras import apply
+from dvr_cli.scenes.cameras import apply, similarity_scale
 from dvr_cli.scenes.synthetic import write_scene
 from dvr_cli.surfaces.opening import opened
 from tests.fitting.rooms import RADIUS, make_room
@@ -48,22 +48,19 @@ def in_unit(room, mesh):
 
 def test_object_is_found_before_a_textured_wall(room, bare, bare_run):
     folder, summary, observer = bare_run
-    mesh = mesh_of(folder)
-    seen = load_seen(folder, len(bare.views))
     cameras = [view.camera for view in bare.views]
-    supported = supporting_views(seen, cameras, mesh.vertices) >= 2
-    _, world_from_cube = load_field(RunFolder.open(folder))
-    found = opened(mesh, cameras, room.unit_from_world, np.linalg.inv(world_from_cube), supported=supported).mesh
-    points = in_unit(room, found)
-    error = np.abs(np.linalg.norm(points, axis=1) - RADIUS)
-    # Accuracy: a voxel of the last level is 0.03 to 0.05 long. Measured: 0.026 on average.
-    assert error.mean() < 0.035 and np.quantile(error, 0.95) < 0.09, (error.mean(), np.quantile(error, 0.95))
-    # Completeness: the ball's front, as seen from where the cameras stand.
+    field, world_from_cube = load_field(RunFolder.open(folder))
+    points = in_unit(room, opened(mesh_of(folder), cameras, room.unit_from_world, np.linalg.inv(world_from_cube)).mesh)
+    voxel = field.voxel * similarity_scale(world_from_cube) / similarity_scale(room.world_from_unit)
+    # Accuracy. Measured after these 40 steps: 1.45 voxels of 0.04 on average, 2.9 at the 95th percentile.
+    error = np.abs(np.linalg.norm(points, axis=1) - RADIUS) / voxel
+    assert error.mean() < 2 and np.quantile(error, 0.95) < 3.5, (error.mean(), np.quantile(error, 0.95))
+    # Completeness: the ball's front, as seen from where the cameras stand. Measured: 3.2 voxels.
     directions = np.random.default_rng(0).normal(size=(500, 3))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     front = RADIUS * directions[directions[:, 2] > 0.4]
-    nearest = np.linalg.norm(front[:, None] - points[None], axis=2).min(axis=1)
-    assert np.quantile(nearest, 0.95) < 0.09, np.quantile(nearest, 0.95)
+    nearest = np.linalg.norm(front[:, None] - points[None], axis=2).min(axis=1) / voxel
+    assert np.quantile(nearest, 0.95) < 4, np.quantile(nearest, 0.95)
     assert summary.finished and summary.silhouette_iou is None and summary.psnr > 20
     assert any("No masks" in message for message in observer.messages)
 

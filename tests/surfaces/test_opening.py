@@ -79,3 +79,16 @@ def test_small_parts_go_and_one_may_be_all():
     assert found.parts == 1 and found.mesh.vertices[:, 0].max() > 0.6
     alone = opened(mesh, cameras_above(), NOWHERE, NOWHERE, least_part=1.0)
     assert alone.parts == 2 and alone.mesh.vertices[:, 0].max() < 0.1
+
+
+def test_what_no_photographs_agree_about_goes():
+    """Support at one end only; gaps of a few vertices are bridged, the far end is not."""
+    mesh = ball(0.6)
+    place = mesh.vertices[:, 0]
+    everywhere = np.ones(len(place), bool)
+    gap = np.abs(place) > 0.05
+    assert len(opened(mesh, cameras_above(), NOWHERE, NOWHERE, supported=gap).mesh.faces) == len(
+        opened(mesh, cameras_above(), NOWHERE, NOWHERE, supported=everywhere).mesh.faces
+    )
+    half = opened(mesh, cameras_above(), NOWHERE, NOWHERE, supported=place < 0).mesh.vertices[:, 0]
+    assert half.min() < -0.5 and half.max() < 0.1
