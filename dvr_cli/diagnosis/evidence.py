@@ -13,15 +13,21 @@ import numpy as np
 from dvr_cli.diagnosis.headers import Header, read_header
 from dvr_cli.diagnosis.pixel_figures import PixelFigures, pixel_figures
 from dvr_cli.errors import SceneError
-from dvr_cli.scenes.images import available_threads, load_mask, load_view, small_masks, working_shape
+from dvr_cli.scenes.images import (
+    SMALL_MASK,
+    available_threads,
+    load_mask,
+    load_view,
+    small_mask,
+    small_masks,
+    working_shape,
+)
 from dvr_cli.scenes.views import LoadedView, Scene, View
 
 PHOTOGRAPH_SIZE = 800
 """Longest side at which sharpness and exposure are judged."""
 MASK_SIZE = 400
 """Longest side of the masks for the hull."""
-QUICK_MASK_SIZE = 200
-"""The same before a reconstruction, where seconds count."""
 
 
 @dataclass(frozen=True)
@@ -103,14 +109,16 @@ def _decoded(view: View) -> ViewEvidence:
 
 def _glanced(view: View) -> ViewEvidence:
     header, problem = read_header(view.image_path)
-    mask, mask_problem = _mask(view, QUICK_MASK_SIZE)
-    return ViewEvidence(view, _empty(view, mask, QUICK_MASK_SIZE), header, None, problem, mask_problem)
+    mask, mask_problem = _mask(view, SMALL_MASK)
+    return ViewEvidence(view, _empty(view, mask, SMALL_MASK), header, None, problem, mask_problem)
 
 
 def _mask(view: View, longest: int) -> tuple[np.ndarray | None, str]:
     if view.mask_path is None:
         return None, ""
     try:
+        if longest == SMALL_MASK:
+            return small_mask(view), ""
         return load_mask(view, *working_shape(view.camera.height, view.camera.width, longest)), ""
     except SceneError as error:
         return None, str(error)

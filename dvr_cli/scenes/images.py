@@ -8,6 +8,7 @@ thread holds one full-size image at a time. Shapes are (height, width).
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,6 +124,47 @@ def _squeeze(height: int, width: int, camera_height: int, camera_width: int) -> 
     return abs(float(np.log(height * camera_width / (width * camera_height))))
 
 
+SMALL_MASK = 200
+"""Longest side of masks for questions that silhouettes alone answer, pixels."""
+REMEMBERED_MASKS = 1024
+"""30 kB each; a scene is asked several such questions before it is reconstructed."""
+
+
+def small_mask(view: View) -> Bool[np.ndarray, "h w"]:
+    """The mask of a view at SMALL_MASK pixels, remembered as long as the file stays the same; not to be changed."""
+    assert view.mask_path is not None
+    try:
+        changed = view.mask_path.stat().st_mtime_ns
+    except OSError:
+        changed = 0
+    return _remembered_mask(_Unchanged(view, (str(view.mask_path.absolute()), changed, view.mask_meaning, view.name)))
+
+
+class _Unchanged:
+    """A view, equal to another one when its mask would be the same."""
+
+    def __init__(self, view: View, file: tuple[object, ...]) -> None:
+        self.view = view
+        lens: Any = view.distorted
+        seen = () if lens is None else (lens.model_name, tuple(lens.params), lens.width, lens.height)
+        camera = view.camera
+        self._key = (*file, view.orientation, seen, camera.height, camera.width, tuple(camera.intrinsics.ravel()))
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Unchanged) and self._key == other._key
+
+
+@lru_cache(maxsize=REMEMBERED_MASKS)
+def _remembered_mask(file: _Unchanged) -> Bool[np.ndarray, "h w"]:
+    view = file.view
+    mask = load_mask(view, *working_shape(view.camera.height, view.camera.width, SMALL_MASK))
+    mask.setflags(write=False)
+    return mask
+
+
 def small_masks(views: tuple[View, ...], longest: int, threads: int | None = None) -> list[LoadedView]:
     """Views with masks of at most `longest` pixels a side and black photographs that take no memory.
 
@@ -131,7 +173,10 @@ def small_masks(views: tuple[View, ...], longest: int, threads: int | None = Non
 
     def load(view: View) -> LoadedView:
         shape = working_shape(view.camera.height, view.camera.width, longest)
-        mask = None if view.mask_path is None else load_mask(view, *shape)
+        if view.mask_path is None:
+            mask = None
+        else:
+            mask = small_mask(view) if longest == SMALL_MASK else load_mask(view, *shape)
         black = np.broadcast_to(np.float32(0), (*shape, 3))
         return LoadedView(view.name, view.camera.resized(*shape), black, mask)
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from dvr_cli.baselines.mvs import MvsLevel, MvsSettings, dense_cloud
-from dvr_cli.fitting.stereo import source_views
 from dvr_cli.errors import CompareError, DeviceError
+from dvr_cli.fitting.stereo import source_views
 from dvr_cli.kernels import launch
 from dvr_cli.kernels.views import stack_views
 from dvr_cli.scenes.cameras import apply

@@ -145,7 +145,7 @@ def test_photographs_at_another_size_get_the_camera_of_that_size(tmp_path):
     smaller = read_scene(tmp_path).views[0].camera
     np.testing.assert_allclose(smaller.intrinsics, camera.resized(camera.height // 2, camera.width // 2).intrinsics)
     Image.new("RGB", (camera.width, camera.width)).save(tmp_path / "images" / "000000.png")
-    with pytest.raises(SceneError, match="its camera"):
+    with pytest.raises(SceneError, match="its camera in"):
         read_scene(tmp_path)
 
 

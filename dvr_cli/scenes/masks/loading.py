@@ -46,7 +46,7 @@ def mask_channel(image: "Image", meaning: MaskMeaning, where: str) -> tuple["Ima
 
 def _marking_channel(image: "Image") -> "Image":
     """The brightest of the colour channels, or the alpha channel where it says anything."""
-    from PIL import Image
+    from PIL import Image, ImageChops
 
     if image.mode.startswith(("I", "F")):
         # Pillow's own conversion to grey cuts 16 bits to 8.
@@ -59,4 +59,5 @@ def _marking_channel(image: "Image") -> "Image":
     if image.mode in ("1", "L", "LA"):
         return image.convert("L")
     # Labels may be of any colour, and the eye sees little of a blue one.
-    return Image.fromarray(np.asarray(image.convert("RGB")).max(axis=2))
+    red, green, blue = image.convert("RGB").split()
+    return ImageChops.lighter(red, ImageChops.lighter(green, blue))

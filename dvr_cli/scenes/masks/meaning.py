@@ -13,12 +13,10 @@ from jaxtyping import Bool, Float
 from dvr_cli.errors import SceneError
 from dvr_cli.scenes.bounds import find_bounds
 from dvr_cli.scenes.hull import sampled
-from dvr_cli.scenes.images import small_masks
+from dvr_cli.scenes.images import SMALL_MASK, small_masks
 from dvr_cli.scenes.masks.auto.agreement import opinions
 from dvr_cli.scenes.views import LoadedView, SparseDepth, View
 
-SIZE = 160
-"""Pixels along the longest side of the masks that are looked at."""
 MOST_VIEWS = 200
 """Of a larger scene, evenly chosen ones are looked at."""
 MOSTLY_WHITE = 0.5
@@ -44,7 +42,7 @@ def with_meanings(
     chosen = chosen[:: -(-len(chosen) // MOST_VIEWS) or 1]
     if len(chosen) < FEWEST_WITNESSES:
         return tuple(views), ()
-    small = small_masks(tuple(chosen), SIZE)
+    small = small_masks(tuple(chosen), SMALL_MASK)
     white = np.array([border_share(view) for view in small])
     unit = None if world_from_unit is None else np.linalg.inv(world_from_unit)
     if np.median(white) > MOSTLY_WHITE:

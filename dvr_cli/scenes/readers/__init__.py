@@ -16,7 +16,7 @@ from dvr_cli.scenes.cameras import ball_similarity
 from dvr_cli.scenes.depth_maps import find_depth_maps
 from dvr_cli.scenes.depth_scale import with_scaled_depth, with_solved_depth
 from dvr_cli.scenes.image_files import image_shape, same_aspect, stored_shape, turned_shape
-from dvr_cli.scenes.images import small_masks
+from dvr_cli.scenes.images import SMALL_MASK, small_masks
 from dvr_cli.scenes.masks.meaning import with_meanings
 from dvr_cli.scenes.masks.naming import has_masks, masks_of_scene
 from dvr_cli.scenes.readers.colmap import is_model
@@ -29,9 +29,6 @@ from dvr_cli.scenes.readers.table import READERS, Reader
 from dvr_cli.scenes.rig import guessed_ball
 from dvr_cli.scenes.sparse_depth import read_sparse_depth
 from dvr_cli.scenes.views import DepthScale, Scene, SparseDepth, View
-
-# Longest side of the masks from which bounds are found.
-BOUNDS_MASK_SIZE = 200
 
 
 def read_scene(
@@ -212,7 +209,7 @@ def _bounds(
     if found.world_from_unit is not None:
         return np.linalg.inv(found.world_from_unit), found.bounds_source
     try:
-        return find_bounds(small_masks(views, BOUNDS_MASK_SIZE), sparse)
+        return find_bounds(small_masks(views, SMALL_MASK), sparse)
     except SceneError:
         if not guess:
             raise

@@ -2,8 +2,8 @@
 
 A rig is several cameras that move together; a frame is one moment of a rig. Since COLMAP 3.12 the pose of an image is
 `sensor_from_rig` of its camera times `rig_from_world` of its frame; models without rigs and frames carry the pose with
-the image. The files are read here and not by COLMAP's own library, which ends the process, or takes memory without
-end, on some damaged models. Format: https://colmap.github.io/format.html
+the image. The files are read here and not by COLMAP's own library, which is not made for damaged files: it reserves the
+memory that their counts claim. Format: https://colmap.github.io/format.html
 """
 
 from collections.abc import Sequence
