@@ -1,0 +1,94 @@
+"""What is made of a scene before a run begins: masks and points, kept, used again, and remembered."""
+
+import numpy as np
+import pytest
+
+from dvr_cli.commands.made_here import checked, needs_points, read_and_make
+from dvr_cli.commands.reading import Reading, reading_options
+from dvr_cli.config import FAST
+from dvr_cli.console import Output
+from dvr_cli.errors import SceneError
+from dvr_cli.fitting.scene_description import MASKS_FOLDER, POINTS_FILE, describe_scene, located, read_described_scene
+from dvr_cli.scenes.images import load_views
+from dvr_cli.scenes.readers.idr import write_idr
+from dvr_cli.scenes.synthetic import sphere, synthetic_scene
+
+RADIUS = 0.6
+SETTINGS = FAST.model_copy(update={"threads": 1})
+
+
+@pytest.fixture(scope="module")
+def ball():
+    """A ball before black: its views, and where it is."""
+    scene, views, _ = synthetic_scene(sphere(RADIUS, shortest_wave=0.05), views=24, image_size=160)
+    return views, scene.world_from_unit
+
+
+@pytest.fixture
+def place(tmp_path, ball):
+    """The ball as a scene without masks and without a region of interest."""
+    views, _ = ball
+    write_idr(tmp_path / "ball", [v.camera for v in views], [v.image for v in views], [None] * len(views))
+    return tmp_path
+
+
+def made(place, **options):
+    reading = reading_options(place / "ball", Reading(**options))
+    return read_and_make(place / "ball", reading, place / "run", SETTINGS, Output(quiet=True))
+
+
+def test_points_say_where_the_object_is_when_nothing_else_does(place, ball):
+    scene, reading = made(place)
+    assert reading["depth"] == "auto" and reading["masks"] is None
+    assert (place / "run" / POINTS_FILE).is_file()
+    assert "sparse points" in scene.bounds_source and not needs_points(scene)
+    centre = ball[1][:3, 3]
+    radius = RADIUS * np.linalg.norm(ball[1][:3, 0])
+    assert np.linalg.norm(scene.world_from_unit[:3, 3] - centre) < 0.2 * radius
+    assert 0.9 < np.linalg.norm(scene.world_from_unit[:3, 0]) / radius < 1.5
+
+
+def test_masks_are_made_kept_and_used_again(place, ball):
+    scene, reading = made(place, masks="auto")
+    assert reading["masks"] == "auto"
+    for view, exact in zip(load_views(scene, None), ball[0], strict=True):
+        union = (view.mask | exact.mask).sum()
+        assert (view.mask & exact.mask).sum() > 0.95 * union
+    first = {path: path.stat().st_mtime_ns for path in (place / "run" / MASKS_FOLDER).rglob("*.png")}
+    assert len(first) == len(ball[0])
+    made(place, masks="auto")
+    assert {path: path.stat().st_mtime_ns for path in first} == first
+
+
+def test_run_that_is_moved_finds_what_was_made_for_it(place):
+    scene, reading = made(place, masks="auto")
+    before = describe_scene(scene, reading, place / "run")
+    (place / "run").rename(place / "elsewhere")
+    again = read_described_scene(place / "ball", located(reading, place / "elsewhere"))
+    assert describe_scene(again, reading, place / "elsewhere")["inputs"] == before["inputs"]
+
+
+def test_masks_of_the_scene_are_remembered_as_they_were(place, ball):
+    views = ball[0]
+    write_idr(place / "ball", [v.camera for v in views], [v.image for v in views], [v.mask for v in views])
+    assert made(place)[1]["masks"] is True
+    assert made(place, masks="found")[1]["masks"] is True
+    assert made(place, mask_folder=place / "ball" / "mask")[1]["masks"] == "mask"
+    assert made(place, no_masks=True)[1]["masks"] is None
+
+
+def test_quick_look_stops_with_advice(place, ball):
+    views = ball[0][:1]
+    write_idr(place / "one", [v.camera for v in views], [v.image for v in views], [v.mask for v in views])
+    reading = reading_options(place / "one", Reading())
+    scene, reading = read_and_make(place / "one", reading, place / "run", SETTINGS, Output(quiet=True), False)
+    with pytest.raises(SceneError, match="one view"):
+        checked(scene, reading, place / "run", SETTINGS, Output(quiet=True))
+
+
+def test_good_scene_passes_in_silence(place, ball, capsys):
+    views = ball[0]
+    write_idr(place / "ball", [v.camera for v in views], [v.image for v in views], [v.mask for v in views], ball[1])
+    scene, reading = made(place)
+    checked(scene, reading, place / "run", SETTINGS, Output())
+    assert capsys.readouterr().err == ""
