@@ -170,8 +170,8 @@ def export_command(
 ) -> None:
     """Write the surface of a run as FILE, in world units.
 
-    The mesh is closed, looks outwards and has normals where the format can hold them. A texture is baked from the
-    photographs; what none of them shows comes from the run's own texture.
+    The mesh is closed (open where a scene without masks ends), looks outwards and has normals where the format can hold
+    them. A texture is baked from the photographs; what none of them shows comes from the run's own texture.
     """
     output = Output(quiet, as_json)
     request = ExportRequest(tuple(files), texture, faces, error)
