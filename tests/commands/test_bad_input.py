@@ -183,7 +183,9 @@ def test_object_outside_the_images(refused):
             arrays[key] = arrays[key] + np.array([[0, 0, 0, 100]] * 3 + [[0, 0, 0, 0]])
 
     change_arrays(Path("ball/cameras.npz"), move)
-    refused("lies outside 12 of 12 images", "scale_mat")
+    refused(
+        "The object is not where the region of interest (from scale_mat in cameras.npz) has it", "leave scale_mat out"
+    )
 
 
 def test_empty_hull_names_the_masks_that_conflict(refused):
@@ -195,7 +197,7 @@ def test_empty_hull_names_the_masks_that_conflict(refused):
 def test_masks_that_are_all_wrong(refused):
     for index in range(12):
         Image.new("L", (64, 48), 0).save(f"ball/mask/{index:06d}.png")
-    refused("The hull is empty", "white on the object")
+    refused("12 masks black all over", "there is no hull", "white on the object")
 
 
 @pytest.mark.parametrize(

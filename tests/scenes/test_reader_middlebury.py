@@ -145,7 +145,8 @@ def test_what_is_recognised(tmp_path):
         ([f"../b.png {K} {FRONT}"], None, "lies outside"),
         ([f"/etc/b.png {K} {FRONT}"], None, "lies outside"),
         ([f"c.png {K} {FRONT}"], None, "none of the 1 photographs"),
-        ([f"{'c' * 5000}.png {K} {FRONT}"], None, "none of the 1 photographs"),
+        ([f"{'c' * 900}.png {K} {FRONT}"], None, "none of the 1 photographs"),
+        ([f"{'c' * 5000}.png {K} {FRONT}"], None, "a name of 5004 characters"),
     ],
 )
 def test_what_is_refused(tmp_path, lines, count, message):
