@@ -63,7 +63,7 @@ def _library(path: Path) -> Any:
     except ImportError:
         raise DepthError(
             f"{path} needs the library OpenEXR, which is not installed.\n"
-            "Install it (pip install OpenEXR), or write the depth maps as .npy."
+            "Install it with: pip install 'dvr-cli[exr]'; or write the depth maps as .npy."
         ) from None
 
 
