@@ -103,7 +103,7 @@ def test_missing_file_and_missing_library(tmp_path, monkeypatch):
         raise ImportError(name)
 
     monkeypatch.setattr(importlib, "import_module", missing)
-    with pytest.raises(DepthError, match="dvr-cli\[exr\]"):
+    with pytest.raises(DepthError, match=r"dvr-cli\[exr\]"):
         read_exr_depth(tmp_path / "none.exr")
 
 
