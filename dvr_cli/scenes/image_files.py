@@ -48,7 +48,12 @@ def stored_shape(path: Path) -> tuple[int, int, int]:
 
 
 def exif_orientation(image: "Image") -> int:
-    """How an open image asks to be turned for viewing, 1 to 8 (EXIF 2.3, tag 274); 1 when it does not say."""
+    """How an open image asks to be turned for viewing, 1 to 8 (EXIF 2.3, tag 274); 1 when it does not say.
+
+    Of a PNG only what stands before its pixels counts: Pillow would decode them all to see what stands behind.
+    """
+    if image.format == "PNG" and not {"exif", "Raw profile type exif"} & image.info.keys():
+        return 1
     try:
         orientation = image.getexif().get(EXIF_ORIENTATION, 1)
     except Exception:
