@@ -28,7 +28,7 @@ from dvr_cli.scenes.images import working_shape
 from dvr_cli.scenes.sparse_depth import with_views
 from dvr_cli.scenes.views import LoadedView, Scene
 
-MOST_QUICK_VIEWS = 150
+MOST_QUICK_VIEWS = 100
 """That are looked at before a reconstruction."""
 MOST_HULL_POINTS = 4000
 """For pictures."""
@@ -37,7 +37,7 @@ FOUND_BOUNDS = ("hull of", "a guess", "sparse points")
 
 
 def quick_diagnosis(scene: Scene, threads: int | None = None) -> Diagnosis:
-    """What can be told without decoding a photograph: a second or two for 50 views, and of more than 150 no more.
+    """What can be told without decoding a photograph: a second or two for 50 views, and of more than 100 no more.
 
     A diagnosis that is `fatal` says that a reconstruction would fail; `Diagnosis.refusal` is the text for the user,
     `Diagnosis.warning_lines` what should be said before it begins.
