@@ -27,7 +27,7 @@ def formats_command(as_json: JsonOption = False) -> None:
         }
         for reader in READERS
     ]
-    text = "\n".join(f"{row['name']:<14}{row['programs']}\n{'':<14}{row['layout']}" for row in rows)
+    text = "\n".join(f"{row['name']:<17}{row['programs']}\n{'':<17}{row['layout']}" for row in rows)
     Output(as_json=as_json).result(
         f"{text}\n\nAll of them are read (--format NAME where more than one fits) and written (dvr convert --to NAME); "
         "docs/formats.md describes them.",

@@ -139,18 +139,18 @@ def _find(root: Path, cameras: Path | None, format_name: str | None) -> tuple[Re
 
 def _no_format(root: Path, cameras: Path | None, readers: list[Reader]) -> str:
     """Why no reader fits, as the text of an error."""
-    layouts = "; ".join(f"{reader.layout} ({reader.name})" for reader in readers)
+    layouts = "".join(f"\n  {reader.name}: {reader.layout}" for reader in readers)
     if cameras is not None:
+        missing = "" if cameras.exists() else ": it does not exist"
         return (
-            f"{cameras} holds no cameras in a format that can be read"
-            f"{'' if cameras.exists() else ': it does not exist'}.\n"
-            f"Expected the camera file or model folder of: {layouts} (docs/formats.md)."
+            f"{cameras} holds no cameras in a format that can be read{missing}.\n"
+            f"Expected the camera file or model folder of one of these (docs/formats.md):{layouts}"
         )
     entries = sorted(path.name for path in root.iterdir())
     return (
         f"{root} is in no format that can be read: it holds {', '.join(entries[:8]) or 'nothing'}.\n"
-        f"Expected {layouts}; or name the cameras with --cameras FILE (docs/formats.md). Photographs without cameras: "
-        "dvr prepare finds them."
+        "Photographs without cameras: dvr prepare finds these. Cameras elsewhere: --cameras FILE. Otherwise expected "
+        f"(docs/formats.md):{layouts}"
     )
 
 
