@@ -10,7 +10,7 @@ import typer
 
 from dvr_cli.commands.reading import MADE_HERE
 from dvr_cli.console import Output
-from dvr_cli.errors import SceneError
+from dvr_cli.errors import DepthError, SceneError
 
 if TYPE_CHECKING:
     from dvr_cli.config import Settings
@@ -38,10 +38,10 @@ def read_and_make(
     bare = {**reading, **not_yet, "depth_scale": None}
     # What is wrong with the bounds comes out when the scene is read at last; points may mend it.
     scene = read_described_scene(root, bare, guess_bounds=True)
-    if points_if_needed:
-        reading = {**reading, **_points_wanted(reading, scene, output)}
     if MADE_HERE in (reading["depth"], reading["points"]):
         make_points(scene, run_path, settings, output)
+    elif points_if_needed:
+        reading = {**reading, **_points_if_needed(reading, scene, run_path, settings, output)}
     if reading["masks"] == MADE_HERE:
         seen = located({**reading, "masks": None, "depth_scale": None}, run_path)
         make_masks_of(read_described_scene(root, seen, guess_bounds=True), run_path, settings, output)
@@ -68,13 +68,23 @@ def checked(scene: "Scene", reading: dict[str, Any], run_path: Path, settings: "
         read_described_scene(scene.root, located(reading, run_path))
 
 
-def _points_wanted(reading: dict[str, Any], scene: "Scene", output: Output) -> dict[str, Any]:
-    """Which points are made besides what was asked for."""
-    if reading["depth"] is None and needs_points(scene):
+def _points_if_needed(
+    reading: dict[str, Any], scene: "Scene", run_path: Path, settings: "Settings", output: Output
+) -> dict[str, Any]:
+    """What changes in `reading` by points that are made although nobody asked for them."""
+    masked = any(view.mask_path is not None for view in scene.views)
+    if reading["depth"] is None and needs_points(scene) and not masked:
         output.note("Nothing says where the object is: points are triangulated, as with --depth auto.")
+        try:
+            make_points(scene, run_path, settings, output)
+        except DepthError as error:
+            reason = str(error).splitlines()[0]
+            output.note(f"There are too few points, so where the object is remains a guess. {reason}")
+            return {}
         return {"depth": MADE_HERE}
-    if reading["depth_scale"] == "solve" and reading["depth"] != MADE_HERE and scene.sparse_depth is None:
+    if reading["depth_scale"] == "solve" and scene.sparse_depth is None:
         output.note("The scale of depth maps is solved from points: they are triangulated, as with --depth auto.")
+        make_points(scene, run_path, settings, output)
         return {"points": MADE_HERE}
     return {}
 

@@ -92,3 +92,22 @@ def test_good_scene_passes_in_silence(place, ball, capsys):
     scene, reading = made(place)
     checked(scene, reading, place / "run", SETTINGS, Output())
     assert capsys.readouterr().err == ""
+
+
+def test_photographs_that_match_nowhere_leave_a_guess(place, ball, capsys):
+    blank = [np.full_like(v.image, 0.5) for v in ball[0]]
+    write_idr(place / "ball", [v.camera for v in ball[0]], blank, [None] * len(blank))
+    reading = reading_options(place / "ball", Reading())
+    scene, reading = read_and_make(place / "ball", reading, place / "run", SETTINGS, Output())
+    assert reading["depth"] is None and needs_points(scene)
+    assert "remains a guess" in capsys.readouterr().err
+
+
+def test_masks_that_contradict_each_other_are_not_answered_with_points(place, ball):
+    """Triangulation takes a minute, and would not mend them."""
+    far = [np.roll(v.mask, 60 * (index % 2), axis=1) for index, v in enumerate(ball[0])]
+    write_idr(place / "ball", [v.camera for v in ball[0]], [v.image for v in ball[0]], far)
+    scene, reading = made(place)
+    assert reading["depth"] is None and not (place / "run").exists()
+    with pytest.raises(SceneError):
+        checked(scene, reading, place / "run", SETTINGS, Output(quiet=True))
