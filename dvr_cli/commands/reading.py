@@ -104,6 +104,11 @@ def reading_of(scene: Path | None, reading: Reading) -> dict[str, Any]:
     if scene is None:
         return {}
     options = reading_options(scene, reading)
+    refuse_to_make_masks(options)
+    return {**options, "masks": "any" if options["masks"] is None else options["masks"]}
+
+
+def refuse_to_make_masks(options: dict[str, Any]) -> None:
+    """SceneError when masks are to be made where there is no run to keep them in."""
     if options["masks"] == MADE_HERE:
         raise SceneError("--masks auto needs a run to keep the masks in.\nName a folder of masks, or a run.")
-    return {**options, "masks": "any" if options["masks"] is None else options["masks"]}

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dvr_cli.commands.reading import MADE_HERE, Reading, reading_options, scene_folder
-from dvr_cli.errors import DvrError, SceneError
+from dvr_cli.commands.reading import Reading, reading_options, refuse_to_make_masks, scene_folder
+from dvr_cli.errors import DvrError
 
 if TYPE_CHECKING:
     from dvr_cli.fitting.run_folder import RunFolder
@@ -51,8 +51,7 @@ def find_scene(
     options = {**({"masks": "any"} if run is None else run.reading), "depth": None}
     if choice.scene is not None:
         reading = reading_options(choice.scene, choice.reading)
-        if reading["masks"] == MADE_HERE:
-            raise SceneError("--masks auto needs a run to keep the masks in.\nName a folder of masks, or a run.")
+        refuse_to_make_masks(reading)
         # A scene that has moved is read as the run read it, but for what is said anew.
         options |= {key: value for key, value in reading.items() if value is not None}
         root = scene_folder(choice.scene)

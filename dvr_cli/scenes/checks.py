@@ -26,6 +26,7 @@ from dvr_cli.scenes.hull import (
     projected,
     silhouettes,
 )
+from dvr_cli.scenes.listing import listed
 from dvr_cli.scenes.views import LoadedView, Scene
 
 CARVING_SAMPLES = 56
@@ -161,10 +162,9 @@ def _require_hull(found: list[Silhouette], votes: Votes, view_count: int) -> Non
     names = conflicting_masks(found, votes)
     if not names:
         return
-    listed = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
     raise SceneError(
         f"The hull is empty: no point (or next to none) lies inside all {len(found)} masks. It would not be without "
-        f"{len(names)} of them: {listed}.\nExpected masks that are white on the object; look at these (of "
+        f"{len(names)} of them: {listed(names, 8)}.\nExpected masks that are white on the object; look at these (of "
         f"{view_count} views), correct them, or leave the views out with --views."
     )
 
@@ -228,22 +228,18 @@ def _notes(checks: tuple[ViewCheck, ...]) -> tuple[str, ...]:
     notes = []
     unmasked = [view.name for view in checks if view.hull_iou is None]
     if unmasked:
-        notes.append(f"{len(unmasked)} of {len(checks)} views have no mask: {_some(unmasked)}")
+        notes.append(f"{len(unmasked)} of {len(checks)} views have no mask: {listed(unmasked)}")
     blind = [view.name for view in checks if not view.sees_object]
     if blind:
-        notes.append(f"{len(blind)} views do not see the bounds at all: {_some(blind)}")
+        notes.append(f"{len(blind)} views do not see the bounds at all: {listed(blind)}")
     low = [view for view in checks if view.hull_iou is not None and view.hull_iou < LOW_IOU]
     if low:
         low.sort(key=lambda view: view.hull_iou or 0.0)
-        named = _some([f"{view.name} ({view.hull_iou:.2f})" for view in low])
+        named = listed([f"{view.name} ({view.hull_iou:.2f})" for view in low])
         notes.append(f"{len(low)} masks disagree with the hull of the others (IoU below {LOW_IOU}): {named}")
     for view in [view for view in checks if view.hull_iou is not None and not view.trusted][:3]:
         notes.append(f"the mask of {view.name} alone removes {view.carved_alone:.0%} of the hull, so it was left out")
     empty = [view.name for view in checks if view.mask_coverage == 0]
     if empty:
-        notes.append(f"{len(empty)} masks are black all over: {_some(empty)}")
+        notes.append(f"{len(empty)} masks are black all over: {listed(empty)}")
     return tuple(notes)
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")

@@ -20,6 +20,7 @@ from jaxtyping import Bool, Float
 from dvr_cli.errors import DepthError
 from dvr_cli.scenes.depth_maps import load_depth_map
 from dvr_cli.scenes.images import working_shape
+from dvr_cli.scenes.listing import listed
 from dvr_cli.scenes.views import Camera, DepthScale, Scene, SparseDepth, View
 
 FEWEST_POINTS = 8
@@ -170,9 +171,9 @@ def _notes(
     ]
     left_out = [view.name for view, path, one in zip(views, paths, solved, strict=True) if path and one is None]
     if left_out:
-        listed = ", ".join(left_out[:5]) + (", ..." if len(left_out) > 5 else "")
         notes.append(
-            f"depth maps: {len(left_out)} do not fit their points, or show too few, and are not used: {listed}"
+            f"depth maps: {len(left_out)} do not fit their points, or show too few, and are not used: "
+            f"{listed(left_out)}"
         )
     return tuple(notes)
 

@@ -14,6 +14,7 @@ from dvr_cli.errors import SceneError
 from dvr_cli.scenes.bounds import find_bounds
 from dvr_cli.scenes.hull import sampled
 from dvr_cli.scenes.images import SMALL_MASK, small_masks
+from dvr_cli.scenes.listing import listed
 from dvr_cli.scenes.masks.auto.agreement import opinions
 from dvr_cli.scenes.views import LoadedView, SparseDepth, View
 
@@ -141,5 +142,4 @@ def _odd_notes(names: Sequence[str], what: str) -> tuple[str, ...]:
         return ()
     if len(names) == 1:
         return (f"the mask of {names[0]} is {what}, unlike the others: it is taken the other way round",)
-    listed = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-    return (f"{len(names)} masks are {what}, unlike the others: they are taken the other way round ({listed})",)
+    return (f"{len(names)} masks are {what}, unlike the others: they are taken the other way round ({listed(names)})",)

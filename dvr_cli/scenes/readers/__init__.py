@@ -17,6 +17,7 @@ from dvr_cli.scenes.depth_maps import find_depth_maps
 from dvr_cli.scenes.depth_scale import with_scaled_depth, with_solved_depth
 from dvr_cli.scenes.image_files import image_shape, same_aspect, stored_shape, turned_shape
 from dvr_cli.scenes.images import SMALL_MASK, small_masks
+from dvr_cli.scenes.listing import listed
 from dvr_cli.scenes.masks.meaning import with_meanings
 from dvr_cli.scenes.masks.naming import has_masks, masks_of_scene
 from dvr_cli.scenes.readers.colmap import is_model
@@ -179,8 +180,7 @@ def _with_masks(root: Path, found: FoundScene, masks: Path | bool) -> tuple[View
 def _without_masks(views: tuple[View, ...]) -> list[str]:
     """A note that names views without a mask, if there are any."""
     names = [view.name for view in views if view.mask_path is None]
-    listed = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-    return [f"{len(names)} of {len(views)} views have no mask: {listed}"] if names else []
+    return [f"{len(names)} of {len(views)} views have no mask: {listed(names)}"] if names else []
 
 
 def _require_same_aspect(view: View, mask_path: Path) -> None:

@@ -13,6 +13,7 @@ from jaxtyping import Float
 
 from dvr_cli.errors import DepthError, SceneError
 from dvr_cli.scenes.lenses import lens, posed_view
+from dvr_cli.scenes.listing import listed
 from dvr_cli.scenes.readers.colmap_files import read_binary_model
 from dvr_cli.scenes.readers.colmap_model import ModelFiles, PosedImage, posed_images
 from dvr_cli.scenes.readers.colmap_text import read_text_model
@@ -56,8 +57,7 @@ def read(root: Path, folder: Path, view_range: str | None) -> FoundScene:
 def _notes(without_pose: list[str]) -> tuple[str, ...]:
     if not without_pose:
         return ()
-    listed = ", ".join(without_pose[:5]) + (", ..." if len(without_pose) > 5 else "")
-    return (f"{len(without_pose)} images of the model have no pose and are left out: {listed}",)
+    return (f"{len(without_pose)} images of the model have no pose and are left out: {listed(without_pose)}",)
 
 
 def read_model(folder: Path) -> ModelFiles:

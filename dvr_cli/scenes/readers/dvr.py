@@ -17,8 +17,14 @@ from dvr_cli.errors import DepthError, SceneError
 from dvr_cli.scenes.arrays import read_npz, write_npz
 from dvr_cli.scenes.cameras import axes_meeting_point, camera_from_projection, checked_projection
 from dvr_cli.scenes.image_files import image_shape
-from dvr_cli.scenes.readers.files import FoundScene, list_images, selected_indices
-from dvr_cli.scenes.readers.idr import HALF_PIXEL, IMAGE_FOLDERS, agreed_scale_mat, camera_numbers, require_world_mats
+from dvr_cli.scenes.readers.files import FoundScene, selected_indices
+from dvr_cli.scenes.readers.idr import (
+    HALF_PIXEL,
+    agreed_scale_mat,
+    camera_numbers,
+    numbered_photographs,
+    require_world_mats,
+)
 from dvr_cli.scenes.readers.numbered_matrices import has_camera_mat, has_intrinsics_apart
 from dvr_cli.scenes.sparse_depth import checked_sparse_depth
 from dvr_cli.scenes.views import Camera, SparseDepth, View
@@ -52,13 +58,7 @@ def accepts(path: Path) -> bool:
 
 def read(root: Path, camera_path: Path, view_range: str | None) -> FoundScene:
     """Views, cameras, region of interest, points of pcl.npz and depth maps; SceneError for anything unusable."""
-    folder = next((root / name for name in IMAGE_FOLDERS if (root / name).is_dir()), None)
-    names = list_images(folder) if folder else ()
-    if folder is None or not names:
-        raise SceneError(
-            f"{root} has {camera_path.name} but no photographs: looked for png, jpg and tif in image/ and images/.\n"
-            "Put the photographs there (docs/formats/dvr.md)."
-        )
+    folder, names = numbered_photographs(root, camera_path, "docs/formats/dvr.md")
     matrices = read_npz(camera_path, SceneError)
     chosen = [names[index] for index in selected_indices(view_range, len(names))]
     number_of = camera_numbers(names, matrices, camera_path)

@@ -48,13 +48,7 @@ def accepts(path: Path) -> bool:
 
 def read(root: Path, camera_path: Path, view_range: str | None) -> FoundScene:
     """Views, cameras and, from scale_mat, the region of interest; SceneError for anything that cannot be used."""
-    folder = next((root / name for name in IMAGE_FOLDERS if (root / name).is_dir()), None)
-    names = list_images(folder) if folder else ()
-    if folder is None or not names:
-        raise SceneError(
-            f"{root} has {camera_path.name} but no photographs: looked for png, jpg and tif in image/ and images/.\n"
-            "Put the photographs there (docs/formats.md, section IDR)."
-        )
+    folder, names = numbered_photographs(root, camera_path, "docs/formats/idr.md")
     matrices = read_npz(camera_path, SceneError)
     chosen = [names[index] for index in selected_indices(view_range, len(names))]
     numbers = camera_numbers(names, matrices, camera_path)
@@ -76,6 +70,18 @@ def read(root: Path, camera_path: Path, view_range: str | None) -> FoundScene:
     without_photograph = sorted(set(_present(matrices, "world_mat")) - set(numbers.values()))
     notes = missing_note([f"number {n}" for n in without_photograph], len(names) + len(without_photograph), camera_path)
     return FoundScene(views, world_from_unit, source, all_names=names, paired_by_order=True, notes=notes)
+
+
+def numbered_photographs(root: Path, camera_path: Path, page: str) -> tuple[Path, tuple[str, ...]]:
+    """The folder of photographs and their names, sorted; SceneError, with the page that describes it, for none."""
+    folder = next((root / name for name in IMAGE_FOLDERS if (root / name).is_dir()), None)
+    names = list_images(folder) if folder else ()
+    if folder is None or not names:
+        raise SceneError(
+            f"{root} has {camera_path.name} but no photographs: looked for png, jpg and tif in image/ and images/.\n"
+            f"Put the photographs there ({page})."
+        )
+    return folder, names
 
 
 def _key_name(camera_path: Path, number: int) -> str:
