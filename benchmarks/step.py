@@ -84,7 +84,7 @@ def march_seconds(stack: ViewArrays) -> dict[str, float]:
 def patch_seconds(stack: ViewArrays) -> dict[str, float]:
     """7 x 7 patches against four sources: loss, slope and curvature, one thread each."""
     views, pixels, origins, directions = object_rays(stack, PATCHES)
-    t, hit, _, _ = march(ball_grid(VOXELS), origins, directions)
+    t, hit, *_ = march(ball_grid(VOXELS), origins, directions)
     views, pixels, origins, directions, t = (
         array[hit].contiguous() for array in (views, pixels, origins, directions, t)
     )

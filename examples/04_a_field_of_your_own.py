@@ -24,6 +24,8 @@ STEPS = 150
 class Ellipsoid(nn.Module):
     """|(p - centre) / axes| - 1: negative inside, but no distance; the renderer does not ask for one."""
 
+    half_width = 1.0
+
     def __init__(self, centre: tuple[float, float, float], axes: tuple[float, float, float]) -> None:
         super().__init__()
         self.centre = nn.Parameter(torch.tensor(centre))

@@ -53,6 +53,8 @@ class _Colour(torch.autograd.Function):
 class GridField(nn.Module):
     """Signed distances and colours on regular grids over the cube [-1, 1]^3; implements `Field` and `MarchesRays`."""
 
+    half_width = 1.0
+
     def __init__(
         self,
         sdf: Float[Tensor, "n n n"],
@@ -95,8 +97,7 @@ class GridField(nn.Module):
 
     def first_hit(self, ray_origins: Float[Tensor, "n 3"], ray_directions: Float[Tensor, "n 3"]) -> RayHits:
         """First crossing of each ray, without gradient."""
-        t, hit, nearest_t, nearest_value = march(self.sdf.detach(), ray_origins, ray_directions)
-        return RayHits(t, hit, nearest_t, nearest_value)
+        return RayHits(*march(self.sdf.detach(), ray_origins, ray_directions))
 
     def add_curvature(self, points: Float[Tensor, "p 3"], curvature: Float[Tensor, "p"]) -> None:
         """Tell the optimiser how strongly the losses at these points curve with the field's value."""

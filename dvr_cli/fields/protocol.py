@@ -3,7 +3,7 @@
 Notation: points live in the unit cube [-1, 1]^3; `value` is negative inside and zero on the surface (a signed distance
 for the grid, minus the occupancy logit for a network); directions are unit vectors from the camera to the surface.
 Nothing here assumes a grid: a field that can march rays faster than by asking for single points says so by implementing
-`MarchesRays`.
+`MarchesRays`, one that knows cheaply where nothing can be by implementing `KnowsEmptySpace`.
 """
 
 from dataclasses import dataclass
@@ -25,11 +25,16 @@ class RayHits:
     """Distance of the sample with the least value on the ray (up to the hit); where a ray missed by least."""
     nearest_value: Float[Tensor, "n"]
     """The field there; +inf for rays that miss the cube."""
+    starts_inside: Bool[Tensor, "n"]
+    """True where the field is negative already where the ray enters the cube, or begins within it."""
 
 
 @runtime_checkable
 class Field(Protocol):
     """A shape and its colour as differentiable functions of points."""
+
+    half_width: float
+    """Surfaces are looked for in the cube [-half_width, half_width]^3: 1, or more for a field with padding."""
 
     def value(self, points: Float[Tensor, "p 3"]) -> Float[Tensor, "p"]:
         """Signed value, negative inside. Differentiable with respect to the field's parameters."""
@@ -54,4 +59,13 @@ class MarchesRays(Protocol):
         ray_directions: Float[Tensor, "n 3"],
     ) -> RayHits:
         """First crossing of each ray inside the cube, without gradient."""
+        ...
+
+
+@runtime_checkable
+class KnowsEmptySpace(Protocol):
+    """A field that knows of points outside without being evaluated there."""
+
+    def certainly_outside(self, points: Float[Tensor, "p 3"]) -> Bool[Tensor, "p"]:
+        """True where `value` need not be asked for, because it is positive; at little cost, without gradient."""
         ...

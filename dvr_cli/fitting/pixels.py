@@ -10,7 +10,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from dvr_cli.kernels.views import UNKNOWN, ViewArrays
-from dvr_cli.rendering.surface import cube_interval
+from dvr_cli.rendering.marching import cube_interval
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ def march_kernel(
     hit_out: wp.array(dtype=wp.uint8),
     nearest_t_out: wp.array(dtype=wp.float32),
     nearest_value_out: wp.array(dtype=wp.float32),
+    starts_inside_out: wp.array(dtype=wp.uint8),
 ):
     ray = first + wp.tid()
     origin = origins[ray]
@@ -43,11 +44,16 @@ def march_kernel(
     nearest_value = float(MISSED)
     outside_t = float(0.0)
     outside_value = float(-1.0)
+    starts_inside = int(0)
+    first_sample = int(1)
     while t < interval[1] and hit == 0:
         value = sample(sdf, origin + direction * t, n)
         if value < nearest_value:
             nearest_value = value
             nearest_t = t
+        if first_sample == 1 and value < 0.0:
+            starts_inside = 1
+        first_sample = 0
         if value < 0.0:  # noqa: SIM102 (no short circuit in kernels)
             if outside_value >= 0.0:
                 hit = 1
@@ -72,15 +78,16 @@ def march_kernel(
     hit_out[ray] = wp.uint8(hit)
     nearest_t_out[ray] = nearest_t
     nearest_value_out[ray] = nearest_value
+    starts_inside_out[ray] = wp.uint8(starts_inside)
 
 
 def march(
     sdf: Float[Tensor, "n n n"], origins: Float[Tensor, "r 3"], directions: Float[Tensor, "r 3"]
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """(t, hit, nearest_t, nearest_value) of each ray; see `fields.protocol.RayHits`. No gradient."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """(t, hit, nearest_t, nearest_value, starts_inside) of each ray; see `fields.protocol.RayHits`. No gradient."""
     rays = len(origins)
     t, nearest_t, nearest_value = (torch.empty(rays, device=sdf.device) for _ in range(3))
-    hit = torch.empty(rays, dtype=torch.uint8, device=sdf.device)
-    inputs = [sdf.reshape(-1), sdf.shape[0], origins, directions, t, hit, nearest_t, nearest_value]
+    hit, starts_inside = (torch.empty(rays, dtype=torch.uint8, device=sdf.device) for _ in range(2))
+    inputs = [sdf.reshape(-1), sdf.shape[0], origins, directions, t, hit, nearest_t, nearest_value, starts_inside]
     launch(march_kernel, rays, inputs, sdf.device)
-    return t, hit.bool(), nearest_t, nearest_value
+    return t, hit.bool(), nearest_t, nearest_value, starts_inside.bool()

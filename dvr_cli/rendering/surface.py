@@ -10,10 +10,11 @@ so one evaluation at the hit replaces the whole march in the backward pass.
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from dvr_cli.fields.protocol import Field, MarchesRays, RayHits
+from dvr_cli.rendering.marching import march_equal_steps
 
 LEAST_SLOPE = 0.1
 """Rays that graze the surface at less than this |grad value . w| have their gradient bounded; the sign is kept."""
@@ -43,8 +44,7 @@ def first_hit(
     """
     if isinstance(field, MarchesRays):
         return field.first_hit(ray_origins, ray_directions)
-    with torch.no_grad():
-        return _equal_steps(field, ray_origins, ray_directions, steps)
+    return march_equal_steps(field, ray_origins, ray_directions, steps)
 
 
 def surface_at(
@@ -63,42 +63,3 @@ def surface_at(
     t = t.detach() - (value - value.detach()) / bounded
     normals = torch.nn.functional.normalize(gradient, dim=1)
     return Surface(t, ray_origins + t[:, None] * ray_directions, normals, bounded)
-
-
-def cube_interval(
-    ray_origins: Float[Tensor, "n 3"], ray_directions: Float[Tensor, "n 3"]
-) -> tuple[Float[Tensor, "n"], Float[Tensor, "n"]]:
-    """[near, far] of each ray in the cube [-1, 1]^3, in front of its origin; near > far where it misses."""
-    safe = torch.where(ray_directions.abs() < 1e-9, torch.full_like(ray_directions, 1e-9), ray_directions)
-    a, b = (-1 - ray_origins) / safe, (1 - ray_origins) / safe
-    near = torch.minimum(a, b).amax(dim=1).clamp(min=0)
-    return near, torch.maximum(a, b).amin(dim=1)
-
-
-def _equal_steps(field: Field, origins: Tensor, directions: Tensor, steps: int) -> RayHits:
-    near, far = cube_interval(origins, directions)
-    meets: Bool[Tensor, "n"] = near < far
-    share = torch.linspace(0, 1, steps, dtype=origins.dtype, device=origins.device)
-    t = near[:, None] + (far - near).clamp(min=0)[:, None] * share
-    points = origins[:, None] + t[..., None] * directions[:, None]
-    values = field.value(points.reshape(-1, 3)).reshape(t.shape)
-    crossing = (values[:, :-1] >= 0) & (values[:, 1:] < 0)
-    hit = crossing.any(dim=1) & meets
-    index = crossing.int().argmax(dim=1, keepdim=True)
-    low, high = t.gather(1, index)[:, 0], t.gather(1, index + 1)[:, 0]
-    f_low, f_high = values.gather(1, index)[:, 0], values.gather(1, index + 1)[:, 0]
-    for _ in range(8):
-        middle = low + (high - low) * f_low / (f_low - f_high).clamp(min=1e-12)
-        f_middle = field.value(origins + middle[:, None] * directions)
-        outside = f_middle >= 0
-        low, f_low = torch.where(outside, middle, low), torch.where(outside, f_middle, f_low)
-        high, f_high = torch.where(outside, high, middle), torch.where(outside, f_high, f_middle)
-    middle = low + (high - low) * f_low / (f_low - f_high).clamp(min=1e-12)
-    reached = torch.arange(steps, device=t.device)[None] <= torch.where(hit[:, None], index + 1, steps)
-    nearest_value, nearest = torch.where(reached, values, torch.inf).min(dim=1)
-    return RayHits(
-        t=torch.where(hit, middle, 0),
-        hit=hit,
-        nearest_t=t.gather(1, nearest[:, None])[:, 0],
-        nearest_value=torch.where(meets, nearest_value, torch.inf),
-    )

@@ -27,7 +27,7 @@ def untouched(grid: torch.Tensor, seed: int = 9) -> torch.Tensor:
 def radii(sdf: torch.Tensor) -> torch.Tensor:
     """Where rays from outside find the zero level, as distance from the origin."""
     origins, directions = rays_at_ball(3000)
-    t, hit, _, _ = march(sdf, origins, directions)
+    t, hit, *_ = march(sdf, origins, directions)
     points = origins + t[:, None] * directions
     facing = -(points * directions).sum(dim=1) / points.norm(dim=1)
     return points[hit & (facing > 0.5)].double().norm(dim=1)

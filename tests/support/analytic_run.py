@@ -22,6 +22,8 @@ BALL_AND_BLOB = Blend(Sphere(0.5), Sphere(0.12, (0.0, 0.0, 0.8)), softness=1e-3)
 class AnalyticField:
     """A field whose value is a signed distance known in closed form."""
 
+    half_width = 1.0
+
     def __init__(self, shape):
         self.shape = shape
 

@@ -64,8 +64,8 @@ def cube_interval(
 
 def march(
     sdf: Float[Tensor, "n n n"], origins: Float[Tensor, "r 3"], directions: Float[Tensor, "r 3"]
-) -> tuple[Float[Tensor, "r"], Bool[Tensor, "r"], Float[Tensor, "r"], Float[Tensor, "r"]]:
-    """(t, hit, nearest_t, nearest_value): steps of max(voxel / 2, 0.8 |f|) until f turns negative, then secant steps.
+) -> tuple[Float[Tensor, "r"], Bool[Tensor, "r"], Float[Tensor, "r"], Float[Tensor, "r"], Bool[Tensor, "r"]]:
+    """(t, hit, nearest_t, nearest_value, starts_inside): steps of max(voxel / 2, 0.8 |f|) until f turns negative, then secant steps.
 
     The first sample lies 1e-4 behind the cube's wall. A ray that starts inside has to leave before it can hit.
     """
@@ -76,6 +76,7 @@ def march(
     before_t, before_value = t.clone(), torch.full_like(t, -1)
     bracket = torch.zeros(4, len(t), dtype=t.dtype, device=t.device)
     hit = torch.zeros_like(t, dtype=torch.bool)
+    starts_inside = (t < far) & (grid_value(sdf, origins + t[:, None] * directions) < 0)
     while (alive := (t < far) & ~hit).any():
         value = grid_value(sdf, origins + t[:, None] * directions)
         nearer = alive & (value < nearest_value)
@@ -85,7 +86,8 @@ def march(
         hit = hit | enters
         before_t, before_value = torch.where(alive, t, before_t), torch.where(alive, value, before_value)
         t = torch.where(alive, t + (0.8 * value.abs()).clamp(min=voxel / 2), t)
-    return torch.where(hit, _secant(sdf, origins, directions, bracket), 0), hit, nearest_t, nearest_value
+    t = torch.where(hit, _secant(sdf, origins, directions, bracket), 0)
+    return t, hit, nearest_t, nearest_value, starts_inside
 
 
 def _secant(sdf: Tensor, origins: Tensor, directions: Tensor, bracket: Float[Tensor, "4 r"]) -> Float[Tensor, "r"]:
