@@ -19,7 +19,7 @@ class Level(Part):
     """One level of the coarse-to-fine schedule."""
 
     voxels: int = Field(ge=16, le=512)
-    """Grid vertices per side of the cube."""
+    """Grid vertices per side of the cube; of a network, samples per side at which its surface is extracted."""
     steps: int = Field(ge=1)
     image_size: int | None = Field(default=None, ge=16)
     """Photographs are halved until their longest side is at most this, three times at most; None: not at all."""
@@ -147,10 +147,68 @@ class Optimiser(Part):
     colour_rate: float = Field(default=0.5, gt=0, le=1)
 
 
+class NetworkLosses(Part):
+    """Weights of the published losses, which are sums over a step's pixels (docs/method.md); 0 switches one off."""
+
+    rgb: float = Field(default=1.0, ge=0)
+    """Absolute difference of colours, summed over the channels."""
+    image_gradient: float = Field(default=1.0, ge=0)
+    """Difference of the colours' finite differences within 2x2 patches."""
+    free_space: float = Field(default=1.0, ge=0)
+    """Cross entropy of occupancy on rays past the object."""
+    occupancy: float = Field(default=1.0, ge=0)
+    """The same on rays through the object that hit nothing."""
+    normal: float = Field(default=0.1, ge=0)
+    """Difference of normals at neighbouring points."""
+    depth: float = Field(default=1.0, ge=0)
+    """Distance of the hit from the known depth, in the paper's coordinates."""
+    sparse_depth: float = Field(default=1.0, ge=0)
+    """The same on rays to known points."""
+
+
+class Network(Part):
+    """Fields that are networks; the defaults are the paper's. Unused with field = "grid"."""
+
+    width: int = Field(default=512, ge=8, le=2048)
+    blocks: int = Field(default=5, ge=1, le=16)
+    """ResNet blocks."""
+    frequencies: int = Field(default=0, ge=0, le=12)
+    """Octaves of the positional encoding (mlp-small)."""
+    feature_grids: tuple[int, ...] = ()
+    """Vertices per side of the grids of features that the network is given besides the point (mlp-small)."""
+    features: int = Field(default=4, ge=1, le=32)
+    """Features per vertex."""
+    empty_cells: int | None = Field(default=None, ge=8, le=128)
+    """Cells per side of the mask of empty space in which rays are not sampled (mlp-small); None: all are."""
+    padding: float = Field(default=0.1, ge=0, le=1)
+    """By how much the cube in which surfaces are looked for is larger than that of the object."""
+    start: Literal["random", "hull"] = "random"
+    """What the network is before the first step: as it is initialised, or fitted to the carved visual hull."""
+    start_steps: int = Field(default=400, ge=1)
+    """Steps of that fit."""
+    ray_steps: int = Field(default=16, ge=2)
+    """Samples per ray ..."""
+    doubled_at: tuple[int, ...] = (50_000, 100_000, 250_000)
+    """... doubled at these steps."""
+    learning_rate: float = Field(default=1e-4, gt=0)
+    """Of Adam."""
+    halved_at: tuple[int, ...] = (3000, 5000)
+    """Epochs, passes over the views, at which the learning rate is halved."""
+    final_rate: float = Field(default=1.0, gt=0, le=1)
+    """Share of the learning rate that is left at the end of a level, to which it falls geometrically."""
+    views_per_step: int = Field(default=1, ge=1)
+    """Photographs from which the pixels of one step are drawn."""
+    refinement: int = Field(default=30, ge=0)
+    """Steps of the refinement of the extracted mesh."""
+    losses: NetworkLosses = NetworkLosses()
+
+
 class Settings(Part):
     """Everything that decides the result of a reconstruction, apart from the scene."""
 
     preset: str
+    field: Literal["grid", "mlp", "mlp-small"] = "grid"
+    """What is optimised: a grid of signed distances, the paper's network, or a small network for processors."""
     image_size: int | None = Field(default=800, ge=32)
     """Longest side in pixels at which photographs are used; None for full size."""
     levels: tuple[Level, ...]
@@ -159,6 +217,7 @@ class Settings(Part):
     losses: Losses = Losses()
     photometric: Photometric = Photometric()
     optimiser: Optimiser = Optimiser()
+    network: Network = Network()
     rays_per_step: int = Field(default=32768, ge=1)
     seed: int = 0
     device: str = "auto"
@@ -187,4 +246,24 @@ QUALITY = Settings(
     ),
 )
 
-PRESETS: dict[str, Settings] = {settings.preset: settings for settings in (FAST, QUALITY)}
+PAPER = Settings(
+    preset="paper",
+    field="mlp",
+    image_size=None,
+    # The paper does not say when to stop; the last of its milestones lies at 250,000 steps.
+    levels=(Level(voxels=512, steps=300_000),),
+    rays_per_step=2048,
+)
+
+MLP_SMALL = Settings(
+    preset="mlp-small",
+    field="mlp-small",
+    levels=(Level(voxels=256, steps=6000),),
+    rays_per_step=4096,
+    network=Network(
+        width=64, blocks=2, frequencies=4, feature_grids=(16, 32, 64), features=4, empty_cells=64, start="hull",
+        ray_steps=128, doubled_at=(), learning_rate=2e-3, halved_at=(), final_rate=0.05, views_per_step=8,
+    ),
+)  # fmt: skip
+
+PRESETS: dict[str, Settings] = {settings.preset: settings for settings in (FAST, QUALITY, PAPER, MLP_SMALL)}

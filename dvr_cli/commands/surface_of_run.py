@@ -71,6 +71,7 @@ class RunSurface:
 
         from dvr_cli.fitting.seen_depth import load_seen, supporting_views
         from dvr_cli.scenes.cameras import similarity_scale
+        from dvr_cli.surfaces.from_field import own_resolution
         from dvr_cli.surfaces.opening import LEAST_PART, SEEING_VIEWS, opened
 
         unit_from_world = np.array(self._run.scene_description["unit_from_world"], dtype=np.float64)
@@ -79,7 +80,8 @@ class RunSurface:
         seen = load_seen(self._run.path, len(views))
         supported = None
         if seen is not None:
-            voxel = self._field.voxel * similarity_scale(self.world_from_unit)
+            spacing = 2 * self._field.half_width / (own_resolution(self._field) - 1)
+            voxel = spacing * similarity_scale(self.world_from_unit)
             supported = supporting_views(seen, cameras, mesh.vertices, voxel) >= SEEING_VIEWS
         least_part = 1.0 if only_largest else LEAST_PART
         found = opened(mesh, cameras, unit_from_world, cube_from_world, least_part, supported)

@@ -54,6 +54,7 @@ class GridField(nn.Module):
     """Signed distances and colours on regular grids over the cube [-1, 1]^3; implements `Field` and `MarchesRays`."""
 
     half_width = 1.0
+    kind = "grid"
 
     def __init__(
         self,

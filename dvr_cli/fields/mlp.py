@@ -8,15 +8,18 @@ the table), so that a state dict can be converted by dropping a prefix.
 The paper's cube is [-1/2, 1/2]^3; ours is [-1, 1]^3. The network is given the paper's coordinates.
 """
 
-from dataclasses import dataclass
-
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dvr_cli.config import Network
+
 PAPER_FROM_CUBE = 0.5
 """Scale from the working cube to the paper's coordinates."""
+EMPTY_LOGIT = -1.0
+"""A cell counts as empty where the logits at its corners, and at its neighbours' corners, are less than this."""
+_CHUNK = 1 << 13
 
 
 class ResnetBlock(nn.Module):
@@ -61,18 +64,31 @@ class Decoder(nn.Module):
 
 
 class NetworkField(nn.Module):
-    """Occupancy and colour from a network, as a field: `value` is minus the occupancy logit. Implements `Field`.
+    """Occupancy and colour from a network, as a field: `value` is minus the occupancy logit.
 
-    `code` is part of the field: a tensor that requires a gradient gets one from everything that is rendered. The level
-    tau of the surface is a logit of 0.
+    Implements `Field` and, once `find_empty_space` was called, has something to say as `KnowsEmptySpace`. `code` is
+    part of the field: a tensor that requires a gradient gets one from everything that is rendered. The level tau of
+    the surface is a logit of 0.
     """
 
-    def __init__(self, network: nn.Module, code: Float[Tensor, "c"] | None = None, padding: float = 0.1) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        kind: str = "mlp",
+        settings: Network | None = None,
+        code: Float[Tensor, "c"] | None = None,
+    ) -> None:
         super().__init__()
         self.network = network
+        self.kind = kind
+        """The name by which `fitting.kinds` knows it."""
+        self.settings = settings or Network()
+        """What the network was made from."""
         self.code = code
-        self.half_width = 1.0 + padding
-        """The paper's cube has side 1 and is padded by `padding` in all; ours has side 2."""
+        self.half_width = 1.0 + self.settings.padding
+        """The paper's cube has side 1 and is padded by `settings.padding` in all; ours has side 2."""
+        self.empty: Bool[Tensor, "m m m"] | None = None
+        """Cells of the padded cube in which nothing was when they were looked at last; None: nothing is known."""
 
     def forward(self, points: Float[Tensor, "p 3"]) -> Float[Tensor, "p 4"]:
         """(occupancy logit, colour logits)."""
@@ -80,7 +96,7 @@ class NetworkField(nn.Module):
 
     def with_code(self, code: Float[Tensor, "c"]) -> "NetworkField":
         """The same network, its parameters shared, for another latent code."""
-        return NetworkField(self.network, code, self.half_width - 1.0)
+        return NetworkField(self.network, self.kind, self.settings, code)
 
     def value(self, points: Float[Tensor, "p 3"]) -> Float[Tensor, "p"]:
         """Minus the occupancy logit; differentiable with respect to parameters, code and points."""
@@ -99,3 +115,25 @@ class NetworkField(nn.Module):
     def colour(self, points: Float[Tensor, "p 3"], directions: Float[Tensor, "p 3"]) -> Float[Tensor, "p 3"]:
         """RGB in (0, 1); differentiable with respect to parameters, code and points. The direction has no say."""
         return torch.sigmoid(self(points)[:, 1:])
+
+    def find_empty_space(self, cells: int) -> None:
+        """Look at the corners of cells^3 cells, so that rays can skip those in which nothing is.
+
+        A cell is taken for empty by a margin (`EMPTY_LOGIT`) and with all its neighbours, because the field moves until
+        it is looked at again, and because a logit between corners may be higher than at any.
+        """
+        device, dtype = next((p.device, p.dtype) for p in self.network.parameters())
+        axis = torch.linspace(-self.half_width, self.half_width, cells + 1, device=device, dtype=dtype)
+        corners = torch.cartesian_prod(axis, axis, axis)
+        with torch.no_grad():
+            logits = torch.cat([-self.value(part) for part in corners.split(_CHUNK)])
+        of_cells = functional.max_pool3d(logits.reshape(1, 1, *(cells + 1,) * 3), 2, stride=1)
+        self.empty = (functional.max_pool3d(of_cells, 3, stride=1, padding=1) < EMPTY_LOGIT)[0, 0]
+
+    def certainly_outside(self, points: Float[Tensor, "p 3"]) -> Bool[Tensor, "p"]:
+        """True in cells that were empty."""
+        if self.empty is None:
+            return torch.zeros_like(points[:, 0], dtype=torch.bool)
+        cells = self.empty.shape[0]
+        index = ((points / self.half_width + 1) * (0.5 * cells)).long().clamp(0, cells - 1)
+        return self.empty[index[:, 0], index[:, 1], index[:, 2]]

@@ -1,8 +1,6 @@
 """How far a run is: its place in the schedule, the field and what the optimiser carries, and all of it as a checkpoint.
 
-A resumed run goes on exactly as if it had not been interrupted, so a checkpoint also holds gradients that wait outside
-the band. Most vertices never see a ray; grids are stored as the vertices that differ from the untouched value, which
-makes a checkpoint about a quarter as large and as slow.
+What a checkpoint holds of field and optimiser depends on the kind of field (`fitting.kinds`).
 """
 
 from dataclasses import dataclass
@@ -10,17 +8,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
+from jaxtyping import Float
 
 from dvr_cli.errors import RunError
-from dvr_cli.fields.grid import GridField
-from dvr_cli.fitting.step import StepState
+from dvr_cli.fields.kinds import AnyField
+from dvr_cli.fitting.kinds import KINDS
 
-FORMAT = 2
-UNTOUCHED_ALBEDO = 0.5
-_DENSE_SHARE = 0.5
-"""A grid of which more than this share was touched is stored as it is."""
+FORMAT = 3
+READABLE = (2, FORMAT)
+"""Format 2 is that of grids alone: the same without a kind."""
+_PLACE = ("level", "level_step", "step", "seconds", "psnr", "silhouette_iou")
 
 
 @dataclass
@@ -28,7 +25,7 @@ class Course:
     """Where a run stands. `level == len(settings.levels)` means that it has come to its end."""
 
     cube_from_world: Float[np.ndarray, "4 4"]
-    field: GridField
+    field: AnyField
     level: int = 0
     level_step: int = 0
     """Steps done on this level."""
@@ -36,8 +33,8 @@ class Course:
     """Steps done in all."""
     seconds: float = 0.0
     """Time that the optimisation took so far, in all sessions."""
-    optimiser: StepState | None = None
-    """None between levels."""
+    optimiser: Any = None
+    """What the kind of field keeps between steps; None between levels."""
     psnr: float | None = None
     """As last measured, dB."""
     silhouette_iou: float | None = None
@@ -45,89 +42,28 @@ class Course:
 
     def to_checkpoint(self) -> dict[str, Any]:
         """Tensors and plain values, copied: the run may go on while they are written."""
-        field, optimiser = self.field, self.optimiser
-        state: dict[str, Any] = {
+        return {
             "format": FORMAT,
+            "kind": self.field.kind,
             "cube_from_world": torch.as_tensor(self.cube_from_world, dtype=torch.float64).clone(),
-            "level": self.level,
-            "level_step": self.level_step,
-            "step": self.step,
-            "seconds": self.seconds,
-            "psnr": self.psnr,
-            "silhouette_iou": self.silhouette_iou,
-            "sdf": field.sdf.detach().to("cpu", copy=True),
-            "albedo": _pack(field.albedo, UNTOUCHED_ALBEDO),
-            "sheen": _pack(field.sheen, 0.0),
+            **{name: getattr(self, name) for name in _PLACE},
+            **KINDS[self.field.kind].pack(self.field, self.optimiser),
         }
-        if optimiser is not None:
-            state["optimiser"] = {
-                "mean_gradient": _pack(optimiser.mean_gradient, 0.0),
-                "mean_curvature": _pack(optimiser.mean_curvature, 0.0),
-                "band": optimiser.band.to("cpu", copy=True),
-                "edge_hits": optimiser.edge_hits.to("cpu", copy=True),
-            }
-            state["waiting"] = {name: _pack(grid, 0.0) for name, grid in _waiting(field).items()}
-        return state
 
     @classmethod
     def from_checkpoint(cls, state: dict[str, Any], device: torch.device) -> "Course":
-        """The inverse of `to_checkpoint`; RunError when the checkpoint is of another version or not a grid's."""
+        """The inverse of `to_checkpoint`; RunError when the checkpoint is of another version or incomplete."""
         found = state.get("format")
-        if found != FORMAT:
+        if found not in READABLE:
             raise RunError(
-                f"The checkpoint has format {found!r}: this version reads format {FORMAT}. "
+                f"The checkpoint has format {found!r}: this version reads formats {READABLE[0]} to {FORMAT}. "
                 "Use the version of dvr that made the run, or start it anew with --overwrite."
             )
         try:
-            return cls._unpacked(state, device)
-        except (KeyError, TypeError, ValueError, RuntimeError, IndexError) as error:
+            field, optimiser = KINDS[state.get("kind", "grid")].unpack(state, device)
+            course = cls(state["cube_from_world"].numpy(), field, optimiser=optimiser)
+            for name in _PLACE:
+                setattr(course, name, state[name])
+        except (KeyError, TypeError, ValueError, RuntimeError, IndexError, AttributeError) as error:
             raise RunError(f"The checkpoint is incomplete: {error!r}. Start the run anew with --overwrite.") from error
-
-    @classmethod
-    def _unpacked(cls, state: dict[str, Any], device: torch.device) -> "Course":
-        field = GridField(*(_unpack(state[name], device) for name in ("sdf", "albedo", "sheen")))
-        course = cls(state["cube_from_world"].numpy(), field)
-        for name in ("level", "level_step", "step", "seconds", "psnr", "silhouette_iou"):
-            setattr(course, name, state[name])
-        if "optimiser" in state:
-            course.optimiser = StepState(**{key: _unpack(grid, device) for key, grid in state["optimiser"].items()})
-            grids = _waiting(field)
-            for name, packed in state["waiting"].items():
-                grids[name].copy_(_unpack(packed, device))
         return course
-
-
-def _waiting(field: GridField) -> dict[str, Tensor]:
-    """Gradients and curvatures, of which those outside the band wait until it reaches them."""
-    gradients = {f"{name}.grad": parameter.grad for name, parameter in field.named_parameters()}
-    curvatures = {name: getattr(field, name) for name in ("sdf_curvature", "albedo_curvature", "sheen_curvature")}
-    return {name: grid for name, grid in {**gradients, **curvatures}.items() if grid is not None}
-
-
-def _pack(grid: Tensor, untouched: float) -> dict[str, Any] | Tensor:
-    """A grid (n, n, n) or (n, n, n, c) as the vertices where any channel differs from `untouched`, on the CPU."""
-    grid = grid.detach()
-    vertices = grid.shape[0] ** 3
-    places = _touched_vertices(grid, untouched)
-    if len(places) > _DENSE_SHARE * vertices:
-        return grid.to("cpu", copy=True)
-    values = grid.reshape(vertices, -1)[places]
-    return {"shape": list(grid.shape), "untouched": untouched, "places": places.int().cpu(), "values": values.cpu()}
-
-
-def _touched_vertices(grid: Tensor, untouched: float) -> Int[Tensor, "touched"]:
-    """Indices of the vertices where any channel differs from `untouched`, in rising order."""
-    differs = grid.reshape(-1) != untouched
-    # Most values do not differ, and numpy finds the few that do three times as fast.
-    on_cpu = differs.device.type == "cpu"
-    elements = torch.from_numpy(np.flatnonzero(differs.numpy())) if on_cpu else differs.nonzero().squeeze(1)
-    return torch.unique_consecutive(elements // (len(differs) // grid.shape[0] ** 3))
-
-
-def _unpack(packed: dict[str, Any] | Tensor, device: torch.device) -> Tensor:
-    """The inverse of `_pack`."""
-    if isinstance(packed, Tensor):
-        return packed.to(device)
-    grid = torch.full(packed["shape"], packed["untouched"], dtype=packed["values"].dtype)
-    grid.reshape(grid.shape[0] ** 3, -1)[packed["places"].long()] = packed["values"]
-    return grid.to(device)

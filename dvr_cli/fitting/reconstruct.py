@@ -13,8 +13,9 @@ import torch
 from jaxtyping import Float
 
 from dvr_cli.config import Settings
-from dvr_cli.errors import RunError
+from dvr_cli.errors import RunError, SceneError
 from dvr_cli.fields.grid import GridField
+from dvr_cli.fields.kinds import AnyField
 from dvr_cli.files import disk_errors
 from dvr_cli.fitting.course import Course
 from dvr_cli.fitting.depth_targets import SparseTargets, dense_targets, sparse_targets
@@ -22,6 +23,7 @@ from dvr_cli.fitting.depth_terms import DepthTargets
 from dvr_cli.fitting.devices import kernels_loading, resolve_device, torch_threads
 from dvr_cli.fitting.events import Message, StepReport
 from dvr_cli.fitting.first_field import first_field
+from dvr_cli.fitting.kinds import KINDS
 from dvr_cli.fitting.levels import Watch, run_level
 from dvr_cli.fitting.memory import peak_memory_gb
 from dvr_cli.fitting.preview import write_preview
@@ -33,7 +35,7 @@ from dvr_cli.fitting.working_cube import in_cube, working_cube
 from dvr_cli.kernels import launch
 from dvr_cli.kernels.views import ViewArrays, divisor_for, stack_views
 from dvr_cli.scenes.checks import check_hull
-from dvr_cli.scenes.images import load_views
+from dvr_cli.scenes.images import available_threads, load_views
 from dvr_cli.scenes.mask_repair import with_holes_filled
 from dvr_cli.scenes.views import LoadedView, Scene
 
@@ -79,12 +81,13 @@ def reconstruct(
     course = None if state is None else Course.from_checkpoint(state, device)
     resumed_from = None if course is None else course.step
     finished = course is not None and course.level >= len(settings.levels)
+    kind = KINDS[settings.field]
     if finished:
         report(Message("The run has already come to its end; there is nothing left to do."))
     else:
-        # The loop's tensors are small: handing parts of them to other threads costs more than it saves.
+        threads = kind.torch_threads or settings.threads or available_threads()
         try:
-            with torch_threads(1), kernels_loading(device, report) as wait_for_kernels:
+            with torch_threads(threads), kernels_loading(device, report) as wait_for_kernels:
                 course, finished = _fit(scene, settings, course, Watch(run, report, should_stop), wait_for_kernels)
         except _StoppedError:
             finished = False
@@ -99,7 +102,7 @@ def reconstruct(
     )
 
 
-def load_field(run: RunFolder) -> tuple[GridField, Float[np.ndarray, "4 4"]]:
+def load_field(run: RunFolder) -> tuple[AnyField, Float[np.ndarray, "4 4"]]:
     """The field of the run's newest checkpoint, on the CPU, and `world_from_unit` of the cube that it lives in.
 
     RunError when the run has no checkpoint that can be used.
@@ -120,6 +123,11 @@ def _fit(
     wait_for_kernels()
     seen = None
     if too_few_masks(views):
+        if KINDS[settings.field].needs_masks:
+            raise SceneError(
+                f"Too few photographs have masks: a field of the kind {settings.field} learns from them where space is "
+                "free.\nMake some with --masks auto, or take the preset fast, which can do without."
+            )
         seen = None if course is None else load_seen(watch.run.path, len(views))
         seen = seen or _seen(scene, views, settings, watch, device)
     if course is None:
@@ -192,9 +200,17 @@ def _start(
     if sparse is not None and scene.sparse_depth is not None:
         watch.report(Message(_say_used(len(sparse.points), len(scene.sparse_depth.points))))
     dense = dense_targets(views, stack, divisor, cube.cube_from_world)
-    if seen is None:
-        return Course(cube.cube_from_world, first_field(stack, cube, settings.start, sparse, dense))
-    return Course(cube.cube_from_world, unmasked_field(stack, seen, cube, settings, sparse, dense))
+
+    def first_grid() -> GridField:
+        if seen is None:
+            return first_field(stack, cube, settings.start, sparse, dense)
+        return unmasked_field(stack, seen, cube, settings, sparse, dense)
+
+    def stop() -> None:
+        if watch.should_stop():
+            raise _StoppedError
+
+    return Course(cube.cube_from_world, KINDS[settings.field].begin(first_grid, settings, device, stop))
 
 
 def _sparse(

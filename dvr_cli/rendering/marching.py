@@ -22,7 +22,7 @@ SECANT_STEPS = 8
 def cube_interval(
     ray_origins: Float[Tensor, "n 3"], ray_directions: Float[Tensor, "n 3"], half_width: float = 1.0
 ) -> tuple[Float[Tensor, "n"], Float[Tensor, "n"]]:
-    """[near, far] of each ray in the cube [-half_width, half_width]^3, in front of its origin; near > far if it misses."""
+    """[near, far] of rays in the cube [-half_width, half_width]^3, in front of the origin; near > far for a miss."""
     safe = torch.where(ray_directions.abs() < 1e-9, torch.full_like(ray_directions, 1e-9), ray_directions)
     a, b = (-half_width - ray_origins) / safe, (half_width - ray_origins) / safe
     near = torch.minimum(a, b).amax(dim=1).clamp(min=0)

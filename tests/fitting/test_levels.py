@@ -7,7 +7,7 @@ import torch
 from dvr_cli.config import Level
 from dvr_cli.fields.grid import GridField
 from dvr_cli.fitting.course import Course
-from dvr_cli.fitting.levels import LEAST_PIXELS, enter_level, finest_voxels
+from dvr_cli.fitting.grid_kind import LEAST_PIXELS, enter_level, finest_voxels
 from tests.fitting.tiny_runs import TINY
 from tests.kernels.tiny_views import ball_views
 

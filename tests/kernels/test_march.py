@@ -90,7 +90,9 @@ def test_rays_that_start_inside_hit_what_they_enter_next():
     ],
 )
 def test_rays_that_miss_the_cube(origin, direction):
-    t, hit, nearest_t, nearest_value, starts_inside = march(ball_sdf(N), torch.tensor([origin]), torch.tensor([direction]))
+    t, hit, nearest_t, nearest_value, starts_inside = march(
+        ball_sdf(N), torch.tensor([origin]), torch.tensor([direction])
+    )
     assert not hit
     assert t == 0
     assert nearest_t.isfinite()

@@ -1,12 +1,15 @@
 """Laws of extraction on analytic fields: topology, volume, level set, orientation; what may change them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from dvr_cli.errors import ExportError
 from dvr_cli.scenes.synthetic_shapes import Blend, RoundedBox, Sphere, Torus, demo_shape
-from dvr_cli.surfaces import extraction
+from dvr_cli.surfaces import sampling
 from dvr_cli.surfaces.extraction import extract, to_world
+from dvr_cli.surfaces.sampling import BY_DISTANCE
 from dvr_cli.surfaces.topology import euler_characteristic, is_watertight, signed_volume
 
 TORUS_VOLUME = 2 * np.pi**2 * 0.5 * 0.2**2
@@ -53,8 +56,10 @@ def test_faces_and_normals_look_outwards(shape, euler, volume):
 @pytest.mark.parametrize("coarse_resolution", [4, 9, 16, 33, 64, 500])
 def test_refining_only_near_the_surface_changes_nothing(coarse_resolution):
     shape = demo_shape()
-    dense = extract(shape.value, shape.gradient, resolution=48, coarse_resolution=48)
-    sparse = extract(shape.value, shape.gradient, resolution=48, coarse_resolution=coarse_resolution)
+    dense = extract(shape.value, shape.gradient, resolution=48, sampling=replace(BY_DISTANCE, coarse_resolution=48))
+    sparse = extract(
+        shape.value, shape.gradient, resolution=48, sampling=replace(BY_DISTANCE, coarse_resolution=coarse_resolution)
+    )
     np.testing.assert_array_equal(dense.faces, sparse.faces)
     np.testing.assert_array_equal(dense.vertices, sparse.vertices)
 
@@ -74,7 +79,7 @@ def test_only_a_fraction_of_the_cube_is_sampled():
 def test_chunk_size_changes_nothing(monkeypatch):
     shape = Torus(0.5, 0.2)
     whole = extract(shape.value, shape.gradient, lambda points, _: np.abs(points), resolution=33)
-    monkeypatch.setattr(extraction, "CHUNK", 100)
+    monkeypatch.setattr(sampling, "CHUNK", 100)
     parts = extract(shape.value, shape.gradient, lambda points, _: np.abs(points), resolution=33)
     np.testing.assert_array_equal(whole.vertices, parts.vertices)
     np.testing.assert_array_equal(whole.colors, parts.colors)
@@ -93,7 +98,7 @@ def test_resolution_moves_the_surface_by_less_than_a_cell():
 def test_thin_sheet_between_coarse_samples_is_found():
     """The sheet is thinner than a coarse block and touches no coarse vertex; the distance bound finds it."""
     sheet = RoundedBox((0.5, 0.5, 0.004), 0.012, (0.0, 0.0, 0.07))
-    mesh = extract(sheet.value, sheet.gradient, resolution=201, coarse_resolution=17)
+    mesh = extract(sheet.value, sheet.gradient, resolution=201, sampling=replace(BY_DISTANCE, coarse_resolution=17))
     assert is_watertight(mesh)
     assert euler_characteristic(mesh) == 2
 

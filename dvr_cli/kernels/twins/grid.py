@@ -65,9 +65,10 @@ def cube_interval(
 def march(
     sdf: Float[Tensor, "n n n"], origins: Float[Tensor, "r 3"], directions: Float[Tensor, "r 3"]
 ) -> tuple[Float[Tensor, "r"], Bool[Tensor, "r"], Float[Tensor, "r"], Float[Tensor, "r"], Bool[Tensor, "r"]]:
-    """(t, hit, nearest_t, nearest_value, starts_inside): steps of max(voxel / 2, 0.8 |f|) until f turns negative, then secant steps.
+    """(t, hit, nearest_t, nearest_value, starts_inside).
 
-    The first sample lies 1e-4 behind the cube's wall. A ray that starts inside has to leave before it can hit.
+    Steps of max(voxel / 2, 0.8 |f|) until f turns negative, then secant steps. The first sample lies 1e-4 behind the
+    cube's wall. A ray that starts inside has to leave before it can hit.
     """
     voxel = 2 / (sdf.shape[0] - 1)
     near, far = cube_interval(origins, directions)

@@ -1,0 +1,172 @@
+"""The networks' part in the fitting loop: Adam on the published losses, one step after the other."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from dvr_cli.config import Network, Settings
+from dvr_cli.fields.grid import GridField
+from dvr_cli.fields.kinds import make_network_field
+from dvr_cli.fields.mlp import NetworkField
+from dvr_cli.fitting.depth_terms import MOST_DRAWN, DepthTargets
+from dvr_cli.fitting.events import Message
+from dvr_cli.fitting.network_start import fit_to_grid
+from dvr_cli.fitting.network_step import Draws, KnownPoints, Pixels, draw_patches, step_losses
+from dvr_cli.kernels.views import ViewArrays
+
+if TYPE_CHECKING:
+    from dvr_cli.fitting.course import Course
+
+STEPS_BETWEEN_LOOKS = 20
+"""Steps after which the network is asked anew where empty space is."""
+
+
+@dataclass
+class NetworkState:
+    """What is kept between steps besides the field."""
+
+    adam: torch.optim.Adam
+
+
+class NetworkKind:
+    """Implements `fitting.kinds.Kind`."""
+
+    torch_threads: int | None = None
+    needs_masks = True
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def begin(
+        self, first_grid: Callable[[], GridField], settings: Settings, device: torch.device, stop: Callable[[], None]
+    ) -> NetworkField:
+        """A network as it is initialised, by the run's seed, or fitted to the carved hull."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            field = make_network_field(self._name, settings.network).to(device)
+        if settings.network.start == "hull":
+            fit_to_grid(field, first_grid(), settings.network.start_steps, settings.seed, stop)
+        return field
+
+    def stepper(
+        self,
+        course: "Course",
+        stack: ViewArrays,
+        depth: DepthTargets,
+        settings: Settings,
+        report: Callable[[Message], None],
+    ) -> "NetworkStepper":
+        """Ready for the steps of the course's level."""
+        assert isinstance(course.field, NetworkField)
+        if course.optimiser is None:
+            course.optimiser = NetworkState(make_adam(course.field, settings.network))
+        return NetworkStepper(course.field, course.optimiser, stack, depth, settings, course.level, course.step)
+
+    def pack(self, field: NetworkField, optimiser: NetworkState | None) -> dict[str, Any]:
+        """Parameters, Adam's moments, and the mask of empty space."""
+        state: dict[str, Any] = {
+            "architecture": field.settings.model_dump(mode="json"),
+            "network": _copied(field.network.state_dict()),
+            "empty": None if field.empty is None else field.empty.to("cpu", copy=True),
+        }
+        if optimiser is not None:
+            state["adam"] = _copied(optimiser.adam.state_dict())
+        return state
+
+    def unpack(self, state: dict[str, Any], device: torch.device) -> tuple[NetworkField, NetworkState | None]:
+        """The inverse of `pack`. Sizes are checked by `Network` before anything is allocated."""
+        settings = Network.model_validate(state["architecture"])
+        field = make_network_field(self._name, settings)
+        field.network.load_state_dict(state["network"])
+        field.to(device)
+        field.empty = None if state["empty"] is None else state["empty"].to(device)
+        if "adam" not in state:
+            return field, None
+        adam = make_adam(field, settings)
+        adam.load_state_dict(state["adam"])
+        return field, NetworkState(adam)
+
+
+class NetworkStepper:
+    """Takes the steps of one level."""
+
+    def __init__(
+        self,
+        field: NetworkField,
+        state: NetworkState,
+        stack: ViewArrays,
+        depth: DepthTargets,
+        settings: Settings,
+        level: int,
+        steps_before: int,
+    ) -> None:
+        self._field, self._state, self._stack, self._depth = field, state, stack, depth
+        self._settings, self._rays = settings.network, settings.levels[level].rays or settings.rays_per_step
+        self._step = steps_before
+
+    def step(self, level_step: int, share: float, generator: torch.Generator) -> list[dict[str, Tensor]]:
+        """Draw patches, sum the losses, let Adam take the step."""
+        settings, field = self._settings, self._field
+        if settings.empty_cells is not None and (field.empty is None or level_step % STEPS_BETWEEN_LOOKS == 0):
+            field.find_empty_space(settings.empty_cells)
+        views, pixels = draw_patches(self._stack, settings.views_per_step, self._rays, generator)
+        drawn = self._pixels(views, pixels)
+        draws = Draws.of(len(views), generator, views.device)
+        points = self._known_points(views, generator)
+        total, reported = step_losses(field, drawn, draws, settings, ray_steps(settings, self._step), points)
+        adam = self._state.adam
+        for group in adam.param_groups:
+            group["lr"] = learning_rate(settings, self._step, self._stack.count, share)
+        adam.zero_grad()
+        total.backward()
+        adam.step()
+        self._step += 1
+        return [reported]
+
+    def _pixels(self, views: Tensor, pixels: Tensor) -> Pixels:
+        origins, directions = self._stack.rays(views, pixels)
+        index = self._stack.pixel_index(views, pixels)
+        dense = self._depth.dense
+        known = None if dense is None else dense[index]
+        return Pixels(origins, directions, self._stack.rgb[index], self._stack.masks[index], known)
+
+    def _known_points(self, views: Tensor, generator: torch.Generator) -> KnownPoints | None:
+        """Sparse points that the step's photographs saw, at most as many as a step of the grid draws."""
+        sparse = self._depth.sparse
+        if sparse is None or not len(sparse.pair_points):
+            return None
+        seen = torch.isin(sparse.pair_views, views.unique()).nonzero().squeeze(1)
+        if len(seen) > MOST_DRAWN:
+            seen = seen[torch.randint(len(seen), (MOST_DRAWN,), generator=generator).to(seen.device)]
+        points = sparse.points[sparse.pair_points[seen].long()]
+        origins = self._stack.centres[sparse.pair_views[seen].long()]
+        return KnownPoints(origins, torch.nn.functional.normalize(points - origins, dim=1), points)
+
+
+def make_adam(field: NetworkField, settings: Network) -> torch.optim.Adam:
+    """The paper's optimiser with its usual constants."""
+    return torch.optim.Adam(field.network.parameters(), lr=settings.learning_rate)
+
+
+def ray_steps(settings: Network, step: int) -> int:
+    """Samples per ray at a step of the run."""
+    return settings.ray_steps * 2 ** sum(step >= at for at in settings.doubled_at)
+
+
+def learning_rate(settings: Network, step: int, views: int, share: float) -> float:
+    """Adam's rate at a step of the run; an epoch is one pass over the views, `share` how far the level is."""
+    epoch = step * settings.views_per_step // views
+    halvings = sum(epoch >= at for at in settings.halved_at)
+    return settings.learning_rate * 0.5**halvings * settings.final_rate**share
+
+
+def _copied(state: Any) -> Any:
+    """A state dict with its tensors copied to the CPU."""
+    if isinstance(state, Tensor):
+        return state.detach().to("cpu", copy=True)
+    if isinstance(state, dict):
+        return {key: _copied(value) for key, value in state.items()}
+    return [_copied(value) for value in state] if isinstance(state, list | tuple) else state

@@ -1,0 +1,45 @@
+"""A network that begins as a known shape: fitted to the signed distances of a grid before the first step."""
+
+from collections.abc import Callable
+
+import torch
+
+from dvr_cli.fields.grid import GridField
+from dvr_cli.fields.mlp import NetworkField
+
+POINTS = 4096
+"""Per step of the fit; half of them near the surface."""
+STEEPNESS = 20.0
+"""Logit per unit of distance in the working cube: at a voxel of a grid of 100 a cell is two fifths of a logit."""
+FARTHEST = 0.2
+"""Distances are fitted up to here: beyond it only the side matters."""
+NEAR = 0.05
+"""Standard deviation of the points near the surface."""
+RATE = 5e-3
+
+
+def fit_to_grid(field: NetworkField, grid: GridField, steps: int, seed: int, stop: Callable[[], None]) -> None:
+    """Adam on the squared difference of logit and scaled distance, at random points; `stop` may raise between steps."""
+    device = grid.sdf.device
+    generator = torch.Generator().manual_seed(seed)
+    surface = _inner_vertices(grid)
+    adam = torch.optim.Adam(field.network.parameters(), lr=RATE)
+    for step in range(steps):
+        stop()
+        near = surface[torch.randint(len(surface), (POINTS // 2,), generator=generator).to(device)]
+        near = near + NEAR * torch.randn(near.shape, generator=generator).to(device)
+        everywhere = (2 * torch.rand(POINTS // 2, 3, generator=generator) - 1).to(device) * field.half_width
+        points = torch.cat([near, everywhere])
+        with torch.no_grad():
+            # Beyond its walls the grid goes on with the value at the wall, which lies outside.
+            wanted = STEEPNESS * grid.value(points.clamp(-1, 1)).clamp(-FARTHEST, FARTHEST)
+        adam.param_groups[0]["lr"] = RATE * 0.1 ** (step / steps)
+        adam.zero_grad()
+        (field.value(points) - wanted).square().mean().backward()
+        adam.step()
+
+
+def _inner_vertices(grid: GridField) -> torch.Tensor:
+    """Vertices within a voxel of the surface, as points."""
+    index = (grid.sdf.detach().abs() < grid.voxel).nonzero()
+    return index.to(grid.sdf.dtype) * grid.voxel - 1
