@@ -12,7 +12,6 @@ from jaxtyping import Float
 
 from dvr_cli.errors import RunError
 from dvr_cli.fields.kinds import AnyField
-from dvr_cli.fitting.kinds import KINDS
 
 FORMAT = 3
 READABLE = (2, FORMAT)
@@ -42,6 +41,8 @@ class Course:
 
     def to_checkpoint(self) -> dict[str, Any]:
         """Tensors and plain values, copied: the run may go on while they are written."""
+        from dvr_cli.fitting.kinds import KINDS  # kinds work on courses, so they import this module
+
         return {
             "format": FORMAT,
             "kind": self.field.kind,
@@ -53,6 +54,8 @@ class Course:
     @classmethod
     def from_checkpoint(cls, state: dict[str, Any], device: torch.device) -> "Course":
         """The inverse of `to_checkpoint`; RunError when the checkpoint is of another version or incomplete."""
+        from dvr_cli.fitting.kinds import KINDS
+
         found = state.get("format")
         if found not in READABLE:
             raise RunError(

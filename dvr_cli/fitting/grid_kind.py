@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from jaxtyping import Int
@@ -11,15 +11,13 @@ from torch import Tensor
 from dvr_cli.config import Photometric, Settings
 from dvr_cli.fields.grid import GridField
 from dvr_cli.fitting import initial
+from dvr_cli.fitting.course import Course
 from dvr_cli.fitting.depth_terms import DepthTargets, accumulate_depth
 from dvr_cli.fitting.events import Message
 from dvr_cli.fitting.grid_checkpoint import pack_grid, unpack_grid
 from dvr_cli.fitting.pixels import pixel_pool
 from dvr_cli.fitting.step import StepState, accumulate, update
 from dvr_cli.kernels.views import ViewArrays
-
-if TYPE_CHECKING:
-    from dvr_cli.fitting.course import Course
 
 RIM = 0.02
 """Width of the rim around the masks in which free space is asked for, in longest sides of the photographs ..."""
@@ -46,7 +44,7 @@ class GridKind:
 
     def stepper(
         self,
-        course: "Course",
+        course: Course,
         stack: ViewArrays,
         depth: DepthTargets,
         settings: Settings,
@@ -69,7 +67,7 @@ class GridStepper:
 
     def __init__(
         self,
-        course: "Course",
+        course: Course,
         stack: ViewArrays,
         depth: DepthTargets,
         settings: Settings,

@@ -5,7 +5,7 @@ needs.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -13,16 +13,15 @@ from torch import Tensor
 from dvr_cli.config import Settings
 from dvr_cli.fields.grid import GridField
 from dvr_cli.fields.kinds import AnyField
+from dvr_cli.fitting.course import Course
 from dvr_cli.fitting.depth_terms import DepthTargets
 from dvr_cli.fitting.events import Message
 from dvr_cli.fitting.grid_kind import GridKind
 from dvr_cli.fitting.network_kind import NetworkKind
 from dvr_cli.kernels.views import ViewArrays
 
-if TYPE_CHECKING:
-    from dvr_cli.fitting.course import Course
 
-
+@runtime_checkable
 class Stepper(Protocol):
     """Takes the steps of one level of one run."""
 
@@ -34,6 +33,7 @@ class Stepper(Protocol):
         ...
 
 
+@runtime_checkable
 class Kind(Protocol):
     """What the fitting loop needs to know about a kind of field."""
 
@@ -50,7 +50,7 @@ class Kind(Protocol):
 
     def stepper(
         self,
-        course: "Course",
+        course: Course,
         stack: ViewArrays,
         depth: DepthTargets,
         settings: Settings,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,14 +11,12 @@ from dvr_cli.config import Network, Settings
 from dvr_cli.fields.grid import GridField
 from dvr_cli.fields.kinds import make_network_field
 from dvr_cli.fields.mlp import NetworkField
+from dvr_cli.fitting.course import Course
 from dvr_cli.fitting.depth_terms import MOST_DRAWN, DepthTargets
 from dvr_cli.fitting.events import Message
 from dvr_cli.fitting.network_start import fit_to_grid
 from dvr_cli.fitting.network_step import Draws, KnownPoints, Pixels, draw_patches, step_losses
 from dvr_cli.kernels.views import ViewArrays
-
-if TYPE_CHECKING:
-    from dvr_cli.fitting.course import Course
 
 STEPS_BETWEEN_LOOKS = 20
 """Steps after which the network is asked anew where empty space is."""
@@ -53,7 +51,7 @@ class NetworkKind:
 
     def stepper(
         self,
-        course: "Course",
+        course: Course,
         stack: ViewArrays,
         depth: DepthTargets,
         settings: Settings,

@@ -40,9 +40,9 @@ def extract(
     sampled finely: those that the coarse samples place within reach (for a signed distance no sheet is lost, however
     thin) and those the surface continues into. `sampling=BY_SIGN` evaluates fewer points, for fields that are costly;
     it may lose features thinner than one of its coarse cells, (upper - lower) / 32. Vertices lie on the level set to
-    1e-6 cells as a rule and 4e-4 at worst; with few root steps, as BY_SIGN has, as near as linear interpolation along
-    an edge comes. Each stays on its grid edge, so no triangle flips. Colours are those seen along the inward normal,
-    clipped to [0, 1]. Raises ExportError when there is no surface or the field is not finite.
+    1e-6 cells as a rule and 4e-4 at worst; with the one root step of BY_SIGN to 2e-4 as a rule and some hundredths at
+    worst. Each stays on its grid edge, so no triangle flips. Colours are those seen along the inward normal, clipped to
+    [0, 1]. Raises ExportError when there is no surface or the field is not finite.
     """
     if not 8 <= resolution <= MAX_RESOLUTION:
         raise ExportError(f"resolution {resolution} is out of range: expected 8 to {MAX_RESOLUTION} samples per side.")

@@ -47,8 +47,8 @@ def refine(
     `mesh` is in unit space, as extracted. `field.value` must be differentiable with respect to the points, which a
     network's is and a grid's is not (ValueError). Every step takes another batch of faces; all come once before any
     comes again. Vertices on the walls of the cube stay in them, and faces that lie in a wall, where no level set is
-    near, take no part. Faces stay as they are; nothing but small steps keeps them from turning over. The result depends
-    on the arguments only, `seed` among them.
+    near, take no part. The corners of faces that have turned over at the end go back to where they were. The result
+    depends on the arguments only, `seed` among them.
 
     The gradient flows through the face's normal and through the value at the face's point. The field's normal counts as
     constant: in a network of ReLUs it is, piecewise.
@@ -72,7 +72,8 @@ def refine(
         refinement_loss((start + movable * offsets)[faces], weights, field).backward()
         optimiser.step()
     moved = mesh.vertices + (movable * offsets.detach()).cpu().numpy()
-    return _with_attributes(mesh, np.clip(moved, -field.half_width, field.half_width), walls, field)
+    vertices = _without_turned_faces(mesh, np.clip(moved, -field.half_width, field.half_width))
+    return _with_attributes(mesh, vertices, walls, field)
 
 
 def refinement_loss(
@@ -126,6 +127,26 @@ def _working_type(field: Field) -> Tensor:
     parameters = getattr(field, "parameters", None)
     first = next(iter(parameters()), None) if callable(parameters) else None
     return torch.empty(0) if first is None else torch.empty(0, dtype=first.dtype, device=first.device)
+
+
+def _without_turned_faces(mesh: Mesh, vertices: Float[np.ndarray, "v 3"]) -> Float[np.ndarray, "v 3"]:
+    """The moved vertices, those put back that are corners of a face that looks the other way, until none does.
+
+    Marching cubes leaves slivers with edges shorter than a step; some of these turn.
+    """
+    before, vertices = face_vectors(mesh.vertices, mesh.faces), vertices.copy()
+    while True:
+        turned = np.einsum("fi,fi->f", before, face_vectors(vertices, mesh.faces)) < 0
+        if not turned.any():
+            return vertices
+        corners = mesh.faces[turned]
+        vertices[corners] = mesh.vertices[corners]
+
+
+def face_vectors(vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"]) -> Float[np.ndarray, "f 3"]:
+    """Outward normals of the faces, twice their area long."""
+    corners = vertices[faces]
+    return np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
 
 
 def _with_attributes(

@@ -32,13 +32,16 @@ class Sampling:
     coarse_resolution: int
     """Where it starts: samples per side (distance), or the least number of cells per side (mise)."""
     root_steps: int
-    """Evaluations per mesh vertex, at most, after linear interpolation along its edge; 0 is plain marching cubes."""
+    """Evaluations per mesh vertex, at most, that correct linear interpolation along its edge; 0 is plain marching
+    cubes."""
 
 
 BY_DISTANCE = Sampling("distance", coarse_resolution=64, root_steps=11)
 """For fields that cost little."""
-BY_SIGN = Sampling("mise", coarse_resolution=32, root_steps=0)
-"""For networks: as published, 32 cells a side and vertices by linear interpolation (Mescheder et al. 2019)."""
+BY_SIGN = Sampling("mise", coarse_resolution=32, root_steps=1)
+"""For networks. One root step brings vertices some forty times nearer for a fifth more evaluations (256 a side)."""
+AS_PUBLISHED = Sampling("mise", coarse_resolution=32, root_steps=0)
+"""From 32 cells a side, vertices by linear interpolation (Mescheder et al. 2019, Niemeyer et al. 2020)."""
 
 
 class SampledGrid:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from dvr_cli.fitting.initial import neighbour_views
 from dvr_cli.fitting.grid_kind import compared_views
+from dvr_cli.fitting.initial import neighbour_views
 from dvr_cli.fitting.step import choose_sources
 from dvr_cli.kernels.views import stack_views
 from dvr_cli.scenes.images import load_views

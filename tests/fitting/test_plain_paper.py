@@ -30,9 +30,9 @@ from plain_paper import (
 STEP = 1e-6
 """Of finite differences; directions have length one in each array."""
 RELATIVE = 1e-5
-"""Relative error of derivatives, away from grazing rays. Measured: MEASURED."""
+"""Relative error of derivatives, away from grazing rays. Measured: 5.9e-8."""
 LOSSES = tuple(vars(LossWeights()))
-STEPS, SECANT_STEPS = 16, 40
+STEPS, SECANT_STEPS = 16, 25
 """Of marching. More of the second than in the paper: a finite difference needs depths without a remainder."""
 
 
@@ -80,11 +80,11 @@ def ball_scene(seed: int = 0):
     targets = np.concatenate([pixels, np.zeros((len(pixels), 1))], axis=1)
     origins = np.tile(camera, (len(pixels), 1))
     # Some rays begin within the solid.
-    origins[8:12], origins[60:64] = (0.02, 0.01, 0.0), (-0.05, 0.0, 0.03)
+    origins[8:10], origins[64:66] = (0.02, 0.01, 0.0), (-0.05, 0.0, 0.03)
     keypoints = 0.32 * unit(g.normal(size=(12, 3)))
     patches = np.arange(len(pixels)).reshape(-1, 4)
     # The mask is a ball as well, but another one.
-    mask = np.linalg.norm(pixels - (0.1, 0.1), axis=1) < 0.40
+    mask = np.linalg.norm(pixels - (0.15, 0.1), axis=1) < 0.37
     known = np.where(g.random(len(pixels)) < 0.5, 1.35 + 0.3 * g.random(len(pixels)), np.inf)
     batch = Batch(
         origins,
@@ -105,24 +105,6 @@ def ball_scene(seed: int = 0):
 def crossings_of(weights, code, batch):
     pairs = zip(batch.origins, batch.directions, strict=True)
     return [march(weights, o, w, STEPS, code, SECANT_STEPS) for o, w in pairs]
-
-
-def without_grazing_rays(weights, code, batch, least=0.6):
-    """The batch without the rays that meet the surface at a slope of less than `least`, and how many those are."""
-
-    def clear(origin, direction):
-        depth = march(weights, origin, direction, STEPS, code, SECANT_STEPS).depth
-        return depth is None or slope_along(weights, origin + depth * direction, direction, code) > least
-
-    good = [clear(o, w) for o, w in zip(batch.origins, batch.directions, strict=True)]
-    kept = np.flatnonzero(good)
-    keypoints = [clear(o, w) for o, w in zip(batch.keypoint_origins, batch.keypoint_directions, strict=True)]
-    names = ("origins", "directions", "photograph", "mask", "known_depth", "shares", "normal_offsets")
-    changes = {name: getattr(batch, name)[kept] for name in names}
-    changes |= {name: getattr(batch, name)[keypoints] for name in vars(batch) if name.startswith("keypoint")}
-    whole = [patch for patch in batch.patches if all(good[pixel] for pixel in patch)]
-    changes["patches"] = np.searchsorted(kept, np.array(whole))
-    return replace(batch, **changes), good.count(False) + keypoints.count(False)
 
 
 def points_of_losses(weights, code, batch, detached):
@@ -148,10 +130,11 @@ def patterns(weights, code, points):
 @pytest.fixture(scope="module")
 def scene():
     weights, code, batch = ball_scene()
-    batch, grazing = without_grazing_rays(weights, code, batch)
-    print("grazing", grazing)
-    assert grazing <= 10
-    detached = detached_points(batch, crossings_of(weights, code, batch))
+    crossings = crossings_of(weights, code, batch)
+    # No ray had to be excluded for grazing. Measured: at least 4.07.
+    for o, w, crossing in zip(batch.origins, batch.directions, crossings, strict=True):
+        assert crossing.depth is None or slope_along(weights, o + crossing.depth * w, w, code) > 1
+    detached = detached_points(batch, crossings)
     return weights, code, batch, detached, points_of_losses(weights, code, batch, detached)
 
 
@@ -202,9 +185,7 @@ def test_scene_has_every_kind_of_pixel(scene):
     assert all(kind.sum() >= 3 for kind in (*kinds, empty & batch.mask & known, empty & batch.mask & ~known))
     assert (inside & batch.mask).any()
     assert (inside & ~batch.mask).any()
-    print([k.sum() for k in kinds], [(empty & batch.mask & k).sum() for k in (known, ~known)])
     losses = training_step(weights, batch, STEPS, code, detached=detached)[0]
-    print(losses)
     assert all(losses[name] > 0 for name in LOSSES)
 
 
@@ -212,7 +193,6 @@ def test_gradient_of_the_total_by_every_array(scene):
     gradients = gradients_of(scene)
     for name, change in random_direction(scene[0], scene[1], 1).items():
         expected = central_difference(scene, {name: change})
-        print(name, expected, abs(along(gradients, {name: change}) / expected - 1))
         assert abs(expected) > 1e-2, name
         assert along(gradients, {name: change}) == pytest.approx(expected, rel=RELATIVE), name
 
@@ -224,7 +204,6 @@ def test_gradient_of_each_loss(scene, loss):
     for seed in (2, 3):
         direction = random_direction(scene[0], scene[1], seed)
         expected = central_difference(scene, direction, alone)
-        print(loss, expected, abs(along(gradients, direction) / expected - 1))
         assert abs(expected) > 1e-2
         assert along(gradients, direction) == pytest.approx(expected, rel=RELATIVE)
 

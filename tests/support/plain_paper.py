@@ -229,7 +229,7 @@ def _rendered_losses(weights, code, batch, crossings, scale, least_slope, losses
         if valid[ray]:
             points[ray] = batch.origins[ray] + crossings[ray].depth * batch.directions[ray]
             rendered[ray] = network(weights, points[ray : ray + 1], code)[1][0]
-            losses["rgb"] += np.abs(rendered[ray] - batch.photograph[ray]).sum()
+            losses["rgb"] += float(np.abs(rendered[ray] - batch.photograph[ray]).sum())
             by_colour[ray] += scale.rgb * np.sign(rendered[ray] - batch.photograph[ray])
     for patch in batch.patches:
         if all(valid[pixel] for pixel in patch):
