@@ -266,4 +266,7 @@ MLP_SMALL = Settings(
     ),
 )  # fmt: skip
 
+PRESET_OF_FIELD = {"grid": "fast", "mlp": "paper", "mlp-small": "mlp-small"}
+"""What a kind of field is fitted with when no preset is named."""
+
 PRESETS: dict[str, Settings] = {settings.preset: settings for settings in (FAST, QUALITY, PAPER, MLP_SMALL)}

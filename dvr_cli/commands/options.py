@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -60,8 +60,14 @@ def existing_path(path: Path, scene: Path, option: str) -> Path:
 
 # The settings and their checks take longer to import than the help may take, so it repeats three facts about the
 # presets; a test compares.
-PRESET_HELP = "One of: fast, quality. (default: fast)"
-IMAGE_SIZE_HELP = "Longest side of the photographs to work at. (default: 800 for fast, full for quality)"
+PRESET_HELP = "One of: fast, quality, paper, mlp-small. (default: fast)"
+FIELD_HELP = (
+    "What is fitted: grid, mlp (the paper's network) or mlp-small; each has a preset of its own. (default: grid)"
+)
+IMAGE_SIZE_HELP = (
+    "Longest side of the photographs to work at. (default: 800 for fast, full for quality, full for paper, "
+    "800 for mlp-small)"
+)
 
 SceneArgument = Annotated[
     Path,
@@ -138,6 +144,9 @@ HoldOutOption = Annotated[
     ),
 ]
 PresetOption = Annotated[str | None, typer.Option("--preset", help=PRESET_HELP, show_default=False)]
+FieldOption = Annotated[
+    Literal["grid", "mlp", "mlp-small"] | None, typer.Option("--field", help=FIELD_HELP, show_default=False)
+]
 RunOption = Annotated[
     Path | None,
     typer.Option("--run", help="Folder of the run. (default: the latest in ./runs)", show_default=False),

@@ -15,6 +15,7 @@ from dvr_cli.commands.options import (
     DepthOption,
     DepthScaleOption,
     DeviceOption,
+    FieldOption,
     FormatOption,
     HoldOutOption,
     JsonOption,
@@ -54,6 +55,7 @@ def reconstruct_command(
     views: ViewsOption = None,
     hold_out: HoldOutOption = None,
     preset: PresetOption = None,
+    field: FieldOption = None,
     config: Annotated[
         Path | None, typer.Option("--config", help="TOML file with settings.", show_default=False)
     ] = None,
@@ -94,7 +96,11 @@ def reconstruct_command(
     how = Reading(masks, no_masks, mask_folder, colmap, cameras, format_name, views, depth, depth_scale, hold_out)
     reading = reading_options(scene, how)
     overrides = {"time_limit": time, "image_size": image_size, "device": device, "threads": threads, "seed": seed}
-    settings, reading = _settings_and_reading(run_path, reading, preset, config, overrides, steps, resume, overwrite)
+    named = preset_for(field, preset, resume)
+    settings, reading = _settings_and_reading(run_path, reading, named, config, overrides, steps, resume, overwrite)
+    if field is not None and settings.field != field:
+        what = "this run" if resume else f"preset {settings.preset}"
+        raise typer.BadParameter(f"{what} fits a field of the kind {settings.field}.", param_hint="--field")
 
     # Only now, when everything that can be wrong at a glance is right, the slow imports.
     from dvr_cli.commands.made_here import checked, read_and_make
@@ -120,6 +126,13 @@ def reconstruct_command(
             _note_contradicted_masks(summary.silhouette_iou, scene, output)
         _print_summary(asdict(summary), scene, run_path, output)
     raise typer.Exit(exit_code)
+
+
+def preset_for(field: str | None, preset: str | None, resume: bool) -> str | None:
+    """The preset named, or else that of the kind of field; None where neither says, or an earlier run does."""
+    from dvr_cli.config import PRESET_OF_FIELD
+
+    return preset if preset is not None or field is None or resume else PRESET_OF_FIELD[field]
 
 
 def with_steps(settings: "Settings", steps: int | None) -> "Settings":

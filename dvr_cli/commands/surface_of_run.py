@@ -42,21 +42,27 @@ class RunSurface:
         from dvr_cli.fitting.reconstruct import load_field
         from dvr_cli.surfaces.from_field import field_functions
 
-        self._run = run
-        self._field, self.world_from_unit = load_field(run)
+        self._run, self._settings = run, run.settings
+        # Networks cost so much per point that a GPU is worth its start.
+        self._field, self.world_from_unit = load_field(run, "cpu" if self._settings.field == "grid" else "auto")
         self._value, self._gradient, self._colour = field_functions(self._field)
 
     def mesh(self, resolution: int | None, components: Components, note: Note, base: FlatBase | None = None) -> "Mesh":
         """The cleaned surface; `note` is told what was left out and why."""
         from dvr_cli.fitting.surroundings import too_few_masks
         from dvr_cli.surfaces.cleaning import clean
-        from dvr_cli.surfaces.extraction import extract, to_world
-        from dvr_cli.surfaces.from_field import own_resolution
+        from dvr_cli.surfaces.extraction import to_world
 
-        samples = own_resolution(self._field) if resolution is None else resolution
+        samples = self._own_resolution() if resolution is None else resolution
         if base is not None:
             self._cut(base, samples)
-        mesh = to_world(extract(self._value, self._gradient, self._colour, resolution=samples), self.world_from_unit)
+        mesh = self._extracted(samples)
+        if base is None and self._settings.field != "grid":
+            from dvr_cli.surfaces.refinement import refine
+
+            # What is cut flat is not the level set of the network any more.
+            mesh = refine(mesh, self._field, steps=self._settings.network.refinement, seed=self._settings.seed)
+        mesh = to_world(mesh, self.world_from_unit)
         views = [] if components == "all" else views_with_masks(self._run, note)
         if views and too_few_masks(views):
             return self._opened(mesh, views, components == "largest", note)
@@ -71,7 +77,6 @@ class RunSurface:
 
         from dvr_cli.fitting.seen_depth import load_seen, supporting_views
         from dvr_cli.scenes.cameras import similarity_scale
-        from dvr_cli.surfaces.from_field import own_resolution
         from dvr_cli.surfaces.opening import LEAST_PART, SEEING_VIEWS, opened
 
         unit_from_world = np.array(self._run.scene_description["unit_from_world"], dtype=np.float64)
@@ -80,7 +85,7 @@ class RunSurface:
         seen = load_seen(self._run.path, len(views))
         supported = None
         if seen is not None:
-            spacing = 2 * self._field.half_width / (own_resolution(self._field) - 1)
+            spacing = 2 * self._field.half_width / (self._own_resolution() - 1)
             voxel = spacing * similarity_scale(self.world_from_unit)
             supported = supporting_views(seen, cameras, mesh.vertices, voxel) >= SEEING_VIEWS
         least_part = 1.0 if only_largest else LEAST_PART
@@ -114,18 +119,35 @@ class RunSurface:
         from dvr_cli.surfaces.level_set import onto_level_set
 
         there = to_world(mesh, np.linalg.inv(self.world_from_unit))
-        moved = to_world(onto_level_set(there, self._value, self._gradient), self.world_from_unit)
+        wall = self._field.half_width
+        on_surface = onto_level_set(there, self._value, self._gradient, lower=-wall, upper=wall)
+        moved = to_world(on_surface, self.world_from_unit)
         assert moved.normals is not None
         return replace(moved, colors=self.colour()(moved.vertices, -moved.normals))
+
+    def _own_resolution(self) -> int:
+        """Samples per side unless someone asks for another number: a grid's own, a network's by its settings."""
+        from dvr_cli.surfaces.from_field import own_resolution
+
+        return own_resolution(self._field) if self._settings.field == "grid" else self._settings.levels[-1].voxels
+
+    def _extracted(self, samples: int, coloured: bool = True) -> "Mesh":
+        """The level set in unit space."""
+        from dvr_cli.surfaces.extraction import extract
+        from dvr_cli.surfaces.from_field import own_sampling
+
+        return extract(
+            self._value, self._gradient, self._colour if coloured else None, resolution=samples,
+            lower=-self._field.half_width, upper=self._field.half_width, sampling=own_sampling(self._field),
+        )  # fmt: skip
 
     def _cut(self, base: FlatBase, samples: int) -> None:
         """From here on the field is that of the object without what lies below the base."""
         from dvr_cli.surfaces.base import base_offset, with_flat_base
-        from dvr_cli.surfaces.extraction import extract
 
         up = base.up @ self.world_from_unit[:3, :3]
         up = up / (up @ up) ** 0.5
-        whole = extract(self._value, self._gradient, resolution=samples)
+        whole = self._extracted(samples, coloured=False)
         offset = base_offset(whole, up, base.share)
         self._value, self._gradient = with_flat_base(self._value, self._gradient, up, offset)
 

@@ -12,13 +12,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from dvr_cli.errors import RunError
-from dvr_cli.fields.protocol import Field
+from dvr_cli.fields.protocol import Field, MarchesRays
 from dvr_cli.files import disk_errors, replacing
 from dvr_cli.kernels.views import ViewArrays
 from dvr_cli.rendering.surface import first_hit
 
 WIDTH = 320
 """Longest side of one of the pictures, pixels."""
+NETWORK_WIDTH = 128
+"""The same for fields that are evaluated sample by sample, a second of work per hundred thousand."""
 BACKGROUND = 0.12
 _CHUNK = 1 << 16
 
@@ -51,9 +53,9 @@ def spread_views(stack: ViewArrays, count: int) -> list[int]:
 def render_view(
     field: Field, stack: ViewArrays, view: int
 ) -> tuple[Float[np.ndarray, "h w 3"], Float[np.ndarray, "h w 3"], Float[np.ndarray, "h w 3"]]:
-    """(photograph, rendered colours, shaded shape) of one view, at most WIDTH pixels a side."""
+    """(photograph, rendered colours, shaded shape) of one view, at most WIDTH or NETWORK_WIDTH pixels a side."""
     height, width = int(stack.heights[view]), int(stack.widths[view])
-    step = -(-max(height, width) // WIDTH)
+    step = -(-max(height, width) // (WIDTH if isinstance(field, MarchesRays) else NETWORK_WIDTH))
     y, x = np.mgrid[step // 2 : height : step, step // 2 : width : step]
     pixels = torch.as_tensor(np.stack([x.ravel(), y.ravel()], axis=1), dtype=torch.int32, device=stack.gray.device)
     views = torch.full((len(pixels),), view, dtype=torch.int32, device=stack.gray.device)

@@ -102,15 +102,15 @@ def reconstruct(
     )
 
 
-def load_field(run: RunFolder) -> tuple[AnyField, Float[np.ndarray, "4 4"]]:
-    """The field of the run's newest checkpoint, on the CPU, and `world_from_unit` of the cube that it lives in.
+def load_field(run: RunFolder, device: str = "cpu") -> tuple[AnyField, Float[np.ndarray, "4 4"]]:
+    """The field of the run's newest checkpoint and `world_from_unit` of the cube that it lives in.
 
     RunError when the run has no checkpoint that can be used.
     """
     state = run.load_checkpoint()
     if state is None:
         raise RunError(f"{run.path} has no checkpoint yet. Make one with: dvr reconstruct SCENE --out {run.path}")
-    course = Course.from_checkpoint(state, torch.device("cpu"))
+    course = Course.from_checkpoint(state, resolve_device(device))
     return course.field, np.linalg.inv(course.cube_from_world)
 
 

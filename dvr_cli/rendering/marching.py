@@ -17,6 +17,8 @@ MOST_POINTS = {"cpu": 1 << 13, "cuda": 1 << 18}
 """Points per evaluation of the field, by kind of device. Fewer save evaluations behind hits, and the activations of a
 wide network stay in a processor's cache; more keep a graphics processor busy."""
 SECANT_STEPS = 8
+LEAST_SHARE = 1 / 16
+"""Of a block's samples that are counted as asked for: bounds the block where everything is known to be empty."""
 
 
 def cube_interval(
@@ -71,28 +73,36 @@ def _march(field: Field, origins: Tensor, directions: Tensor, near: Tensor, far:
     )
     spacing = (far - near) / (steps - 1)
     active, start, most = (near < far).nonzero().squeeze(1), 0, MOST_POINTS[near.device.type]
+    asked_share = 1.0
     while start < steps and len(active):
-        block = min(steps - start, max(1, most // len(active)))
-        for part in active.split(max(1, most)):
+        # A block has as many samples as the field can be asked for at once, if as many are skipped as in the last one.
+        block = min(steps - start, max(1, int(most / (asked_share * len(active)))))
+        asked = 0
+        for part in active.split(most):
             index = torch.arange(start, start + block, device=near.device)
             t = near[part, None] + spacing[part, None] * index
-            values = _values(field, origins[part, None] + t[..., None] * directions[part, None])
+            values, count = _values(field, origins[part, None] + t[..., None] * directions[part, None], most)
             _take_in(found, part, t, values, first=start == 0)
+            asked += count
+        asked_share = max(asked / (len(active) * block), LEAST_SHARE)
         start += block
         active = active[~found.hit[active]]
     return found
 
 
-def _values(field: Field, points: Float[Tensor, "r b 3"]) -> Float[Tensor, "r b"]:
-    """The field at points; +inf where it is known to be outside."""
+def _values(field: Field, points: Float[Tensor, "r b 3"], most: int) -> tuple[Float[Tensor, "r b"], int]:
+    """(the field at points, +inf where it is known to be outside; for how many points it was asked)."""
     flat = points.reshape(-1, 3)
+    asked = None
     if isinstance(field, KnowsEmptySpace):
         asked = (~field.certainly_outside(flat)).nonzero().squeeze(1)
-        values = torch.full_like(flat[:, 0], torch.inf)
-        values[asked] = field.value(flat[asked])
-    else:
-        values = field.value(flat)
-    return values.reshape(points.shape[:2])
+        flat = flat[asked]
+    found = torch.cat([field.value(part) for part in flat.split(most)])
+    if asked is None:
+        return found.reshape(points.shape[:2]), len(found)
+    values = torch.full((points.shape[0] * points.shape[1],), torch.inf, dtype=found.dtype, device=found.device)
+    values[asked] = found
+    return values.reshape(points.shape[:2]), len(found)
 
 
 def _take_in(found: _Brackets, rays: Int[Tensor, "r"], t: Tensor, values: Tensor, first: bool) -> None:

@@ -64,9 +64,8 @@ def _guess_signs(grid: SampledGrid, inside: Bool[np.ndarray, "c c c"], step: int
     """
     for axis in range(3):
         inside = np.repeat(inside, 2, axis=axis)
-    inside = inside[:-1, :-1, :-1]
-    lattice = grid.values[::step, ::step, ::step]
-    np.copyto(lattice, np.where(inside, np.float32(-1), np.float32(1)), where=~grid.known[::step, ::step, ::step])
+    # Those of this lattice that are not in the wide one were never written and count as outside.
+    grid.values[::step, ::step, ::step][inside[:-1, :-1, :-1] & ~grid.known[::step, ::step, ::step]] = -1.0
 
 
 def _vertices_within(grid: SampledGrid, cells: Int[np.ndarray, "n 3"], step: int) -> Int[np.ndarray, "p 3"]:

@@ -16,8 +16,9 @@ from dvr_cli.rendering import marching
 from dvr_cli.rendering.marching import march_equal_steps
 
 HALF_WIDTH = 1.1
-ROOT = 1e-9
-"""Distance of a hit from the root in its bracket, and the field there. Measured: MEASURED."""
+ROOT = 1e-6
+"""Distance of a hit from the root in its bracket at 128 steps; one end of the bracket often stays where it is, so the
+secant method may be slow. Measured: 4.8e-8, the next worst 3.2e-13."""
 ROUNDING = 1e-12
 """The same samples in other chunks: the last bits of vectorised functions differ."""
 
@@ -169,11 +170,11 @@ def test_hits_are_those_of_brute_force(steps, most, monkeypatch):
 def test_hits_are_roots():
     field, (origins, directions) = Waves(), random_rays(200, seed=4)
     found = march_equal_steps(field, origins, directions, 128)
-    errors = []
+    assert found.hit.sum() > 100
     for ray in found.hit.nonzero().squeeze(1):
         o, w = origins[ray], directions[ray]
-        errors.append(abs(found.t[ray].item() - bisect(field, o, w, *brute_force(field, o, w, 128).bracket)))
-    print(sorted(errors)[-5:])
+        root = bisect(field, o, w, *brute_force(field, o, w, 128).bracket)
+        assert found.t[ray].item() == pytest.approx(root, abs=ROOT)
 
 
 def test_a_ray_that_starts_inside_has_no_hit_before_it_left():
@@ -301,7 +302,7 @@ def test_peak_memory_does_not_depend_on_the_number_of_steps():
     result = subprocess.run([sys.executable, "-c", PEAK_MEMORY], capture_output=True, text=True, check=True)
     few, many, at_once = (int(line) / 1024 for line in result.stdout.split())
     print(f"highest memory: {few:.1f} MiB after 16 steps, {many:.1f} after 4096; {at_once:.1f} with 1024 at once")
-    # Measured: MEMORY
+    # Measured: 6 MiB.
     assert many - few < 16
     # What is measured can be seen: 512 x 1024 points of 64 numbers are 128 MiB.
     assert at_once - few > 100

@@ -57,6 +57,8 @@ class Network(Ball):
 class Plane(nn.Module):
     """a . p - b with a short normal a: every ray grazes it."""
 
+    half_width = 1.0
+
     def __init__(self, normal):
         super().__init__()
         self.normal, self.offset = torch.tensor(normal).double(), nn.Parameter(torch.zeros(()).double())

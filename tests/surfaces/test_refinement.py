@@ -94,10 +94,11 @@ def test_published_steps_lower_both_parts_of_the_loss(field):
 
 
 def test_no_face_turns_over(field, mesh):
-    refined = refine(mesh, field, steps=30, learning_rate=2e-3)
+    """At a rate at which 81 of 3,584 faces would; at the published one none would."""
+    refined = refine(mesh, field, steps=30, learning_rate=5e-3)
     before, after = (face_vectors(one.vertices, one.faces) for one in (mesh, refined))
     assert (np.einsum("fi,fi->f", before, after) >= 0).all()
-    assert (refined.vertices != mesh.vertices).any(axis=1).mean() > 0.9
+    assert (refined.vertices != mesh.vertices).any(axis=1).mean() > 0.5
     np.testing.assert_array_equal(refined.faces, mesh.faces)
 
 
