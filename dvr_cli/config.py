@@ -179,7 +179,7 @@ class Network(Part):
     features: int = Field(default=4, ge=1, le=32)
     """Features per vertex."""
     empty_cells: int | None = Field(default=None, ge=8, le=128)
-    """Cells per side of the mask of empty space in which rays are not sampled (mlp-small); None: all are."""
+    """Cells per side of the mask of space so empty that rays are not sampled there; None: they are everywhere."""
     padding: float = Field(default=0.1, ge=0, le=1)
     """By how much the cube in which surfaces are looked for is larger than that of the object."""
     start: Literal["random", "hull"] = "random"
@@ -253,6 +253,7 @@ PAPER = Settings(
     # The paper does not say when to stop; the last of its milestones lies at 250,000 steps.
     levels=(Level(voxels=512, steps=300_000),),
     rays_per_step=2048,
+    network=Network(empty_cells=32),
 )
 
 MLP_SMALL = Settings(
