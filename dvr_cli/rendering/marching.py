@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dvr_cli.fields.protocol import Field, KnowsEmptySpace, RayHits
 
-MOST_POINTS = {"cpu": 1 << 13, "cuda": 1 << 18}
+MOST_POINTS = {"cpu": 1 << 12, "cuda": 1 << 18}
 """Points per evaluation of the field, by kind of device. Fewer save evaluations behind hits, and the activations of a
 wide network stay in a processor's cache; more keep a graphics processor busy."""
 SECANT_STEPS = 8

@@ -296,14 +296,26 @@ def test_implicit_gradient_of_a_sphere_is_the_closed_form(exact_depth):
     assert torch.allclose(derivatives["steepness"], torch.zeros_like(t), atol=1e-12)
 
 
-def test_empty_space_is_outside_and_changes_no_hit(ball_field):
+@pytest.mark.parametrize("cells", [8, 24])
+def test_empty_space_is_where_the_solid_is_not(cells):
+    """A ball beside the middle, at a place of its own on each axis; points up to the walls."""
+    field = NetworkField(SphereNetwork(), code=torch.tensor([0.3, -0.15, 0.05], dtype=torch.float64))
+    field.find_empty_space(cells)
+    points = torch.cat([random_points(20_000), 1.1 * random_points(100).sign()])
+    empty = field.certainly_outside(points)
+    assert empty.double().mean() > 0.2
+    assert torch.all(field.value(points)[empty] > 0)
+    # Beyond the margin, which is a cell, its neighbours and a logit of one, space is known to be empty.
+    margin = PAPER_FROM_CUBE * 2 * 3**0.5 * (2.2 / cells) + 1 / 7
+    far = (PAPER_FROM_CUBE * points - field.code).norm(dim=1) > 0.3 + margin
+    assert far.sum() > 1000
+    assert empty[far].all()
+
+
+def test_empty_space_changes_no_hit(ball_field):
     looked_at = ball_field.with_code(ball_field.code)
     assert not looked_at.certainly_outside(random_points(50)).any()
     looked_at.find_empty_space(16)
-    points = random_points(20_000)
-    empty = looked_at.certainly_outside(points)
-    assert 0.2 < empty.double().mean() < 0.9
-    assert torch.all(looked_at.value(points)[empty] > 0)
     rays = random_rays(100)
     expected, found = first_hit(ball_field, *rays, 64), first_hit(looked_at, *rays, 64)
     assert expected.hit.sum() > 50

@@ -262,6 +262,16 @@ def test_rays_without_a_hit(origin, direction, starts_inside):
     assert crossing.starts_inside is starts_inside
 
 
+def test_a_ray_that_starts_inside_has_no_hit_behind():
+    """F = 4 (|z| - 0.2): a gap between two solids."""
+    weights = {name: np.zeros_like(array) for name, array in half_space().items()}
+    weights["fc_p.weight"][:, 2], weights["fc_out.weight"][0], weights["fc_out.bias"][0] = (1, -1), 4, -0.8
+    through = march(weights, np.array([0.1, 0.0, -2.0]), np.array([0.0, 0.0, 1.0]), 16)
+    assert through.depth is None
+    assert through.starts_inside
+    assert march(weights, np.array([0.1, 0.0, 0.0]), np.array([0.0, 0.0, 1.0]), 16).depth == pytest.approx(0.2)
+
+
 def test_cube_intervals_of_straight_rays():
     assert cube_interval(np.array([0.1, 0, -2.0]), np.array([0, 0, 1.0]), PADDED) == pytest.approx((1.45, 2.55))
     assert cube_interval(np.array([0.1, 0, 0.2]), np.array([0, 0, 1.0]), UNPADDED) == pytest.approx((0.0, 0.3))

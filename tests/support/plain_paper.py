@@ -107,7 +107,7 @@ def march(
 ) -> Crossing:
     """The first change from outside to inside among equal steps in the padded cube, refined by the secant method.
 
-    A ray that starts inside has none before it has left the solid again.
+    A ray that starts inside has none, whatever comes behind: what it shows first is not a surface seen from outside.
     """
     interval = cube_interval(origin, direction, PADDED)
     if interval is None:
@@ -118,7 +118,8 @@ def march(
 
     distances = np.linspace(*interval, steps)
     logits = logits_at(distances)
-    starts_inside = bool(logits[0] > 0)
+    if logits[0] > 0:
+        return Crossing(None, True)
     for i in range(steps - 1):
         if logits[i] <= 0 < logits[i + 1]:
             low, high, low_logit, high_logit = distances[i], distances[i + 1], logits[i], logits[i + 1]
@@ -129,8 +130,8 @@ def march(
                     low, low_logit = middle, logit
                 else:
                     high, high_logit = middle, logit
-            return Crossing(low - low_logit * (high - low) / (high_logit - low_logit), starts_inside)
-    return Crossing(None, starts_inside)
+            return Crossing(low - low_logit * (high - low) / (high_logit - low_logit), False)
+    return Crossing(None, False)
 
 
 def slope_along(weights: Arrays, point: np.ndarray, direction: np.ndarray, code: np.ndarray | None = None) -> float:
