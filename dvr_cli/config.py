@@ -182,6 +182,9 @@ class Network(Part):
     """Cells per side of the mask of space so empty that rays are not sampled there; None: they are everywhere."""
     padding: float = Field(default=0.1, ge=0, le=1)
     """By how much the cube in which surfaces are looked for is larger than that of the object."""
+    hull_voxels: int | None = Field(default=128, ge=16, le=256)
+    """Vertices per side of the visual hull whose depth says where a ray is asked to be occupied, if no depth is known;
+    None: anywhere on the ray."""
     start: Literal["random", "hull"] = "random"
     """What the network is before the first step: as it is initialised, or fitted to the carved visual hull."""
     start_steps: int = Field(default=400, ge=1)
@@ -189,11 +192,13 @@ class Network(Part):
     ray_steps: int = Field(default=16, ge=2)
     """Samples per ray ..."""
     doubled_at: tuple[int, ...] = (50_000, 100_000, 250_000)
-    """... doubled at these steps."""
+    """... doubled at these steps of a run of `full_run` steps."""
     learning_rate: float = Field(default=1e-4, gt=0)
     """Of Adam."""
     halved_at: tuple[int, ...] = (3000, 5000)
-    """Epochs, passes over the views, at which the learning rate is halved."""
+    """Epochs, passes over the views, of a run of `full_run` steps at which the learning rate is halved."""
+    full_run: int = Field(default=300_000, ge=1)
+    """A shorter run (`--time`, `--steps`) passes through the same schedule as much faster."""
     final_rate: float = Field(default=1.0, gt=0, le=1)
     """Share of the learning rate that is left at the end of a level, to which it falls geometrically."""
     views_per_step: int = Field(default=1, ge=1)

@@ -13,7 +13,7 @@ import pytest
 from dvr_cli import app
 from dvr_cli.commands.options import IMAGE_SIZE_HELP, PRESET_HELP, parse_duration
 from dvr_cli.commands.reconstruct import with_steps
-from dvr_cli.config import PRESETS
+from dvr_cli.config import PRESET_OF_FIELD, PRESETS
 from dvr_cli.config_io import DEFAULT_PRESET
 from dvr_cli.errors import ConfigError, RunError
 from dvr_cli.fitting.events import Message, StepReport
@@ -193,6 +193,19 @@ def test_options_reach_the_engine(scene, engine):
     assert settings == PRESETS["quality"].model_copy(update=expected)
     assert len(found.views) == 3 and not any(view.mask_path for view in found.views)
     assert RunFolder.open(scene.parent / "elsewhere").finished
+
+
+@pytest.mark.parametrize("field", PRESET_OF_FIELD)
+def test_kind_of_field_chooses_its_preset(scene, engine, field):
+    assert dvr("reconstruct", "scan65", "--field", field) == 0
+    assert engine.calls[0][1] == PRESETS[PRESET_OF_FIELD[field]]
+
+
+def test_kind_of_field_that_contradicts_the_preset_is_a_mistake(scene, engine, capsys):
+    assert dvr("reconstruct", "scan65", "--field", "mlp", "--preset", "quality") == 2
+    assert "preset quality fits a field of the kind grid" in " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert dvr("reconstruct", "scan65", "--field", "spline") == 2
+    assert not engine.calls
 
 
 def test_json_is_the_only_thing_on_stdout(scene, engine, capsys):

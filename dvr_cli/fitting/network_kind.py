@@ -14,9 +14,12 @@ from dvr_cli.fields.mlp import NetworkField
 from dvr_cli.fitting.course import Course
 from dvr_cli.fitting.depth_terms import MOST_DRAWN, DepthTargets
 from dvr_cli.fitting.events import Message
+from dvr_cli.fitting.initial import signed_distance
 from dvr_cli.fitting.network_start import fit_to_grid
 from dvr_cli.fitting.network_step import Draws, KnownPoints, Pixels, draw_patches, step_losses
+from dvr_cli.kernels.hull import visual_hull
 from dvr_cli.kernels.views import ViewArrays
+from dvr_cli.rendering.surface import first_hit
 
 STEPS_BETWEEN_LOOKS = 20
 """Steps after which the network is asked anew where empty space is."""
@@ -61,7 +64,7 @@ class NetworkKind:
         assert isinstance(course.field, NetworkField)
         if course.optimiser is None:
             course.optimiser = NetworkState(make_adam(course.field, settings.network))
-        return NetworkStepper(course.field, course.optimiser, stack, depth, settings, course.level, course.step)
+        return NetworkStepper(course.field, course.optimiser, stack, depth, settings, course.level)
 
     def pack(self, field: NetworkField, optimiser: NetworkState | None) -> dict[str, Any]:
         """Parameters, Adam's moments, and the mask of empty space."""
@@ -99,11 +102,10 @@ class NetworkStepper:
         depth: DepthTargets,
         settings: Settings,
         level: int,
-        steps_before: int,
     ) -> None:
         self._field, self._state, self._stack, self._depth = field, state, stack, depth
         self._settings, self._rays = settings.network, settings.levels[level].rays or settings.rays_per_step
-        self._step = steps_before
+        self._hull = None if self._settings.hull_voxels is None else hull_of(stack, self._settings.hull_voxels)
 
     def step(self, level_step: int, share: float, generator: torch.Generator) -> list[dict[str, Tensor]]:
         """Draw patches, sum the losses, let Adam take the step."""
@@ -114,14 +116,14 @@ class NetworkStepper:
         drawn = self._pixels(views, pixels)
         draws = Draws.of(len(views), generator, views.device)
         points = self._known_points(views, generator)
-        total, reported = step_losses(field, drawn, draws, settings, ray_steps(settings, self._step), points)
+        place = round(share * settings.full_run)
+        total, reported = step_losses(field, drawn, draws, settings, ray_steps(settings, place), points)
         adam = self._state.adam
         for group in adam.param_groups:
-            group["lr"] = learning_rate(settings, self._step, self._stack.count, share)
+            group["lr"] = learning_rate(settings, place, self._stack.count, share)
         adam.zero_grad()
         total.backward()
         adam.step()
-        self._step += 1
         return [reported]
 
     def _pixels(self, views: Tensor, pixels: Tensor) -> Pixels:
@@ -129,7 +131,8 @@ class NetworkStepper:
         index = self._stack.pixel_index(views, pixels)
         dense = self._depth.dense
         known = None if dense is None else dense[index]
-        return Pixels(origins, directions, self._stack.rgb[index], self._stack.masks[index], known)
+        hull_t = None if self._hull is None else first_hit(self._hull, origins, directions).t
+        return Pixels(origins, directions, self._stack.rgb[index], self._stack.masks[index], known, hull_t)
 
     def _known_points(self, views: Tensor, generator: torch.Generator) -> KnownPoints | None:
         """Sparse points that the step's photographs saw, at most as many as a step of the grid draws."""
@@ -144,19 +147,25 @@ class NetworkStepper:
         return KnownPoints(origins, torch.nn.functional.normalize(points - origins, dim=1), points)
 
 
+def hull_of(stack: ViewArrays, voxels: int) -> GridField:
+    """The visual hull of the masks, as distances on a grid."""
+    inside = visual_hull(stack, voxels, radius=torch.inf).cpu().numpy()
+    return GridField(torch.as_tensor(signed_distance(inside)).to(stack.gray.device))
+
+
 def make_adam(field: NetworkField, settings: Network) -> torch.optim.Adam:
     """The paper's optimiser with its usual constants."""
     return torch.optim.Adam(field.network.parameters(), lr=settings.learning_rate)
 
 
-def ray_steps(settings: Network, step: int) -> int:
-    """Samples per ray at a step of the run."""
-    return settings.ray_steps * 2 ** sum(step >= at for at in settings.doubled_at)
+def ray_steps(settings: Network, place: int) -> int:
+    """Samples per ray at a step of the full run."""
+    return settings.ray_steps * 2 ** sum(place >= at for at in settings.doubled_at)
 
 
-def learning_rate(settings: Network, step: int, views: int, share: float) -> float:
-    """Adam's rate at a step of the run; an epoch is one pass over the views, `share` how far the level is."""
-    epoch = step * settings.views_per_step // views
+def learning_rate(settings: Network, place: int, views: int, share: float) -> float:
+    """Adam's rate at a step of the full run; an epoch is one pass over the views, `share` how far the level is."""
+    epoch = place * settings.views_per_step // views
     halvings = sum(epoch >= at for at in settings.halved_at)
     return settings.learning_rate * 0.5**halvings * settings.final_rate**share
 

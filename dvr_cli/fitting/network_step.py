@@ -31,6 +31,8 @@ class Pixels:
     """BACKGROUND, OBJECT or UNKNOWN."""
     known_t: Float[Tensor, "r"] | None = None
     """Distance along the ray where depth is known, 0 where not; None without depth maps."""
+    hull_t: Float[Tensor, "r"] | None = None
+    """Distance at which the ray meets the visual hull, 0 where it does not; None where that is not looked for."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,11 @@ def step_losses(
     weights = settings.losses
     hits = first_hit(field, pixels.origins, pixels.directions, ray_steps)
     hit = hits.hit & ~hits.starts_inside
-    sums, squared_error = _at_hits(field, pixels, hits, hit & (pixels.mask != BACKGROUND), draws, settings)
+    sums, squared_error = _at_hits(field, pixels, hits, hit & (pixels.mask != BACKGROUND), settings)
+    if weights.normal > 0:
+        index = hit.nonzero().squeeze(1)
+        points = pixels.origins[index] + hits.t[index, None] * pixels.directions[index]
+        sums["normal"] = losses.normal_loss(field, points, draws.neighbours[index])
     sums |= _along_rays(field, pixels, hits, hit, draws)
     if known_points is not None and weights.sparse_depth > 0:
         sums["sparse_depth"] = _at_known_points(field, known_points, ray_steps)
@@ -106,7 +112,6 @@ def _at_hits(
     pixels: Pixels,
     hits: RayHits,
     valid: Bool[Tensor, "r"],
-    draws: Draws,
     settings: Network,
 ) -> tuple[dict[str, Tensor], Float[Tensor, "h 3"]]:
     """Losses of what the rays of the object see, and the squared errors of their colours."""
@@ -119,8 +124,6 @@ def _at_hits(
     if weights.image_gradient > 0:
         everywhere = torch.zeros_like(pixels.rgb).index_put((index,), error)
         found["image_gradient"] = losses.image_gradient_loss(everywhere, valid)
-    if weights.normal > 0:
-        found["normal"] = losses.normal_loss(field, surface.points.detach(), draws.neighbours[index])
     if pixels.known_t is not None and weights.depth > 0:
         known = (pixels.known_t[index] > 0).nonzero().squeeze(1)
         there = pixels.origins[index] + pixels.known_t[index, None] * directions
@@ -137,11 +140,11 @@ def _along_rays(
     t = torch.where(hit, hits.t, near + draws.free * (far - near))[past]
     empty = -field.value(pixels.origins[past] + t[:, None] * pixels.directions[past])
     near, far = cube_interval(pixels.origins, pixels.directions)
-    missed = (pixels.mask == OBJECT) & ~hit & ~hits.starts_inside & (near < far)
-    through = missed.nonzero().squeeze(1)
-    t = near + draws.occupied * (far - near)
-    if pixels.known_t is not None:
-        t = torch.where(pixels.known_t > 0, pixels.known_t, t)
+    t, has_place = near + draws.occupied * (far - near), near < far
+    for depth in (pixels.hull_t, pixels.known_t):
+        if depth is not None:
+            t, has_place = torch.where(depth > 0, depth, t), has_place | (depth > 0)
+    through = ((pixels.mask == OBJECT) & ~hit & ~hits.starts_inside & has_place).nonzero().squeeze(1)
     t = t[through]
     full = -field.value(pixels.origins[through] + t[:, None] * pixels.directions[through])
     return {"free_space": losses.free_space_loss(empty), "occupancy": losses.occupancy_loss(full)}

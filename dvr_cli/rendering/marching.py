@@ -17,8 +17,8 @@ MOST_POINTS = {"cpu": 1 << 12, "cuda": 1 << 18}
 """Points per evaluation of the field, by kind of device. Fewer save evaluations behind hits, and the activations of a
 wide network stay in a processor's cache; more keep a graphics processor busy."""
 SECANT_STEPS = 8
-LEAST_SHARE = 1 / 16
-"""Of a block's samples that are counted as asked for: bounds the block where everything is known to be empty."""
+LONGER_BLOCK = 16
+"""How many times as many samples a block may have where space is known to be empty: bounds the memory for them."""
 
 
 def cube_interval(
@@ -71,38 +71,50 @@ def _march(field: Field, origins: Tensor, directions: Tensor, near: Tensor, far:
     found = _Brackets(
         near.clone(), -missed, near.clone(), -missed, nowhere, nowhere.clone(), near.clone(), missed.clone()
     )
-    spacing = (far - near) / (steps - 1)
-    active, start, most = (near < far).nonzero().squeeze(1), 0, MOST_POINTS[near.device.type]
-    asked_share = 1.0
-    while start < steps and len(active):
-        # A block has as many samples as the field can be asked for at once, if as many are skipped as in the last one.
-        block = min(steps - start, max(1, int(most / (asked_share * len(active)))))
-        asked = 0
-        for part in active.split(most):
-            index = torch.arange(start, start + block, device=near.device)
-            t = near[part, None] + spacing[part, None] * index
-            values, count = _values(field, origins[part, None] + t[..., None] * directions[part, None], most)
-            _take_in(found, part, t, values, first=start == 0)
-            asked += count
-        asked_share = max(asked / (len(active) * block), LEAST_SHARE)
-        start += block
-        active = active[~found.hit[active]]
+    spacing, most = (far - near) / (steps - 1), MOST_POINTS[near.device.type]
+    for active in (near < far).nonzero().squeeze(1).split(most):
+        start = 0
+        while start < steps and len(active):
+            block = min(steps - start, max(1, most // len(active)))
+            longest = min(steps - start, LONGER_BLOCK * block)
+            index = torch.arange(start, start + longest, device=near.device)
+            t = near[active, None] + spacing[active, None] * index
+            points, asked = _next_points(field, origins[active], directions[active], t, block, most)
+            t = t[:, : points.shape[1]]
+            _take_in(found, active, t, _values(field, points, asked, most), first=start == 0)
+            start += t.shape[1]
+            active = active[~found.hit[active]]
     return found
 
 
-def _values(field: Field, points: Float[Tensor, "r b 3"], most: int) -> tuple[Float[Tensor, "r b"], int]:
-    """(the field at points, +inf where it is known to be outside; for how many points it was asked)."""
+def _next_points(
+    field: Field, origins: Float[Tensor, "r 3"], directions: Float[Tensor, "r 3"], t: Tensor, block: int, most: int
+) -> tuple[Float[Tensor, "r b 3"], Bool[Tensor, "r b"] | None]:
+    """(the points of the next samples, where the field has to be asked) given the distances of more than are needed.
+
+    `block` samples, which is as many as the field can be asked for at once. Where space is known to be empty there are
+    more, as far as no more points than that have to be asked for.
+    """
+    if not isinstance(field, KnowsEmptySpace):
+        return origins[:, None] + t[:, :block, None] * directions[:, None], None
+    points = origins[:, None] + t[..., None] * directions[:, None]
+    asked = ~field.certainly_outside(points.reshape(-1, 3)).reshape(t.shape)
+    taken = max(int((asked.sum(dim=0).cumsum(0) <= most).sum()), block)
+    return points[:, :taken], asked[:, :taken]
+
+
+def _values(
+    field: Field, points: Float[Tensor, "r b 3"], asked: Bool[Tensor, "r b"] | None, most: int
+) -> Float[Tensor, "r b"]:
+    """The field at points; +inf where it need not be asked."""
     flat = points.reshape(-1, 3)
-    asked = None
-    if isinstance(field, KnowsEmptySpace):
-        asked = (~field.certainly_outside(flat)).nonzero().squeeze(1)
-        flat = flat[asked]
-    found = torch.cat([field.value(part) for part in flat.split(most)])
-    if asked is None:
-        return found.reshape(points.shape[:2]), len(found)
-    values = torch.full((points.shape[0] * points.shape[1],), torch.inf, dtype=found.dtype, device=found.device)
-    values[asked] = found
-    return values.reshape(points.shape[:2]), len(found)
+    index = None if asked is None else asked.reshape(-1).nonzero().squeeze(1)
+    found = torch.cat([field.value(part) for part in (flat if index is None else flat[index]).split(most)])
+    if index is None:
+        return found.reshape(points.shape[:2])
+    values = torch.full((len(flat),), torch.inf, dtype=found.dtype, device=found.device)
+    values[index] = found
+    return values.reshape(points.shape[:2])
 
 
 def _take_in(found: _Brackets, rays: Int[Tensor, "r"], t: Tensor, values: Tensor, first: bool) -> None:

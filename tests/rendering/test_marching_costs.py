@@ -78,7 +78,7 @@ def test_peak_memory_does_not_depend_on_the_number_of_steps():
     result = subprocess.run([sys.executable, "-c", PEAK_MEMORY], capture_output=True, text=True, check=True)
     few, many, at_once = (int(line) / 1024 for line in result.stdout.split())
     print(f"highest memory: {few:.1f} MiB after 16 steps, {many:.1f} after 4096; {at_once:.1f} with 1024 at once")
-    # Measured: 6 MiB.
+    # Measured: 6 to 8 MiB.
     assert many - few < 16
     # What is measured can be seen: 512 x 1024 points of 64 numbers are 128 MiB.
     assert at_once - few > 100
@@ -135,13 +135,11 @@ def test_known_empty_space_changes_no_hit_and_saves_points(most, monkeypatch):
     assert torch.all(expected.nearest_value[~same] > 0.75 - 0.6 - ROUNDING)
 
 
-@pytest.mark.parametrize(("count", "steps"), [(512, 128), (2048, 64)])
-@pytest.mark.xfail(
-    strict=True, reason="a block after empty ones has up to 16 times the samples, most of them behind hits"
-)
-def test_known_empty_space_saves_points_when_there_are_several_blocks(count, steps):
+@pytest.mark.parametrize(("count", "steps", "most"), [(512, 128, 1 << 12), (2048, 64, 1 << 13)])
+def test_known_empty_space_saves_points_when_there_are_several_blocks(count, steps, most, monkeypatch):
+    most_points(monkeypatch, most)
     field, known, rays = Ball(), KnownBall(), camera_rays(count)
     march_equal_steps(field, *rays, steps)
     march_equal_steps(known, *rays, steps)
-    # Measured: 39207 and 32408; 86160 and 69550. Needed up to the hits: 11437 and 31467.
+    # Measured: 39207 and 30825, 86160 and 69550; up to the hits 11437 and 31467 are needed.
     assert sum(known.counts) < sum(field.counts)

@@ -1,0 +1,184 @@
+"""Whole runs of networks: what they learn, interruptions, checkpoints, schedules, the export."""
+
+import numpy as np
+import pytest
+import torch
+
+from dvr_cli.config import Level, Network, Settings, Start
+from dvr_cli.errors import RunError, SceneError
+from dvr_cli.fields.grid import GridField
+from dvr_cli.fields.kinds import make_network_field
+from dvr_cli.fields.mlp import NetworkField
+from dvr_cli.fitting import levels
+from dvr_cli.fitting.course import FORMAT, Course
+from dvr_cli.fitting.network_kind import learning_rate, ray_steps
+from dvr_cli.fitting.network_start import fit_to_grid
+from dvr_cli.fitting.reconstruct import load_field, reconstruct
+from dvr_cli.fitting.run_folder import RunFolder
+from dvr_cli.fitting.scene_description import describe_scene, read_described_scene
+from dvr_cli.surfaces.extraction import to_world
+from dvr_cli.surfaces.from_field import extract_field
+from tests.fitting.tiny_runs import Observer, assert_same_field, exact_mesh, fit
+from tests.kernels.tiny_views import ball_sdf
+
+TINY_PAPER = Settings(
+    preset="paper",
+    field="mlp",
+    image_size=None,
+    levels=(Level(voxels=48, steps=60),),
+    rays_per_step=256,
+    # Faster than the paper: a test has no hours.
+    network=Network(width=32, blocks=2, empty_cells=8, hull_voxels=32, learning_rate=3e-3),
+    threads=1,
+    device="cpu",
+)
+TINY_SMALL = Settings(
+    preset="mlp-small",
+    field="mlp-small",
+    image_size=96,
+    levels=(Level(voxels=48, steps=20, image_size=48), Level(voxels=48, steps=20)),
+    start=Start(voxels=32, image_size=48, carve=False),
+    rays_per_step=256,
+    network=Network(
+        width=16, blocks=1, frequencies=2, feature_grids=(8, 16), features=2, empty_cells=16, start="hull",
+        start_steps=150, ray_steps=32, doubled_at=(), learning_rate=2e-3, halved_at=(), final_rate=0.1,
+        views_per_step=4, hull_voxels=32,
+    ),
+    threads=1,
+    device="cpu",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def paper_run(ball, tmp_path_factory):
+    """(folder, summary) of a whole run of the paper's kind."""
+    folder = tmp_path_factory.mktemp("paper") / "run"
+    return folder, fit(ball[0], folder, TINY_PAPER)
+
+
+@pytest.fixture(scope="module")
+def small_run(ball, tmp_path_factory):
+    """The same of the small network."""
+    folder = tmp_path_factory.mktemp("small") / "run"
+    return folder, fit(ball[0], folder, TINY_SMALL)
+
+
+def test_paper_begins_to_see_the_object(paper_run):
+    """Sixty steps from random weights: the silhouettes show that the sign of every gradient is right."""
+    _, summary = paper_run
+    assert summary.finished and summary.steps == 60
+    assert summary.silhouette_iou > 0.6, summary.silhouette_iou
+
+
+def test_small_network_keeps_the_shape_that_it_starts_from(small_run, ball):
+    folder, summary = small_run
+    field, world_from_unit = load_field(RunFolder.open(folder))
+    assert isinstance(field, NetworkField) and field.kind == "mlp-small"
+    assert summary.finished and summary.silhouette_iou > 0.85, summary.silhouette_iou
+    mesh = to_world(extract_field(field, 48), world_from_unit)
+    exact = exact_mesh(ball[1], ball[0])
+    size = np.ptp(exact.vertices, axis=0).max()
+    assert np.abs(mesh.vertices.mean(axis=0) - exact.vertices.mean(axis=0)).max() < 0.05 * size
+
+
+@pytest.mark.parametrize("stop_at", [10, 30])
+def test_stopped_run_of_the_paper_goes_on_bit_for_bit(ball, paper_run, tmp_path, stop_at):
+    stopped = fit(ball[0], tmp_path / "run", TINY_PAPER, Observer(stop_at))
+    assert not stopped.finished and stopped.steps == stop_at
+    resumed = fit(ball[0], tmp_path / "run", TINY_PAPER, resume=True)
+    assert resumed.finished and resumed.resumed_from == stop_at and resumed.steps == paper_run[1].steps
+    assert resumed.silhouette_iou == paper_run[1].silhouette_iou
+    assert_same_field(paper_run[0], tmp_path / "run")
+
+
+def test_killed_run_of_the_small_network_goes_on_bit_for_bit(ball, small_run, tmp_path, monkeypatch):
+    """Within its second level, at an odd step, between two looks for empty space."""
+    monkeypatch.setattr(levels, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    calls = iter(range(10**6))
+    # What loading and the fit to the hull ask before the first step does not count.
+    observer = Observer()
+
+    def killed() -> bool:
+        if observer.steps and observer.steps[-1].step >= 20 and next(calls) > 6:
+            raise KeyboardInterrupt
+        return False
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(ball[0], tmp_path / "run", TINY_SMALL, observer, should_stop=killed)
+    assert 20 < RunFolder.open(tmp_path / "run").load_checkpoint()["step"] < 40
+    assert fit(ball[0], tmp_path / "run", TINY_SMALL, resume=True).finished
+    assert_same_field(small_run[0], tmp_path / "run")
+
+
+def test_stopping_within_the_fit_to_the_hull_leaves_nothing(ball, tmp_path):
+    asked = iter(range(10**6))
+    summary = fit(ball[0], tmp_path / "run", TINY_SMALL, should_stop=lambda: next(asked) > 60)
+    assert not summary.finished and summary.steps == 0
+    assert RunFolder.open(tmp_path / "run").load_checkpoint() is None
+
+
+def test_checkpoint_of_a_network_holds_everything(ball, tmp_path):
+    fit(ball[0], tmp_path / "run", TINY_PAPER, Observer(30))
+    state = RunFolder.open(tmp_path / "run").load_checkpoint()
+    assert state["format"] == FORMAT and state["kind"] == "mlp" and state["empty"].shape == (8, 8, 8)
+    course = Course.from_checkpoint(state, torch.device("cpu"))
+    again = course.to_checkpoint()
+    assert again.keys() == state.keys() and again["architecture"] == state["architecture"]
+    for name, tensor in state["network"].items():
+        assert torch.equal(again["network"][name], tensor)
+    for number, moments in state["adam"]["state"].items():
+        assert all(torch.equal(again["adam"]["state"][number][key], value) for key, value in moments.items())
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda state: state["architecture"].update(width=10**9),
+        lambda state: state["architecture"].update(width=16),
+        lambda state: state["network"].pop("fc_out.bias"),
+        lambda state: state.update(kind="spline"),
+        lambda state: state.pop("empty"),
+        lambda state: state["adam"]["state"][0].update(exp_avg=torch.zeros(3)),
+    ],
+)
+def test_damaged_checkpoint_of_a_network_is_refused(paper_run, ball, tmp_path, damage):
+    fit(ball[0], tmp_path / "run", TINY_PAPER, Observer(10))
+    state = RunFolder.open(tmp_path / "run").load_checkpoint()
+    damage(state)
+    with pytest.raises(RunError, match="incomplete"):
+        Course.from_checkpoint(state, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("settings", [TINY_PAPER, TINY_SMALL], ids=["paper", "small"])
+def test_networks_refuse_scenes_without_masks(ball, tmp_path, settings):
+    scene = read_described_scene(ball[0].root, {"no_masks": True})
+    with (
+        RunFolder.create(tmp_path / "run", settings, describe_scene(scene, {"no_masks": True})) as run,
+        pytest.raises(SceneError, match="--masks auto"),
+    ):
+        reconstruct(scene, settings, run, Observer().report, lambda: False)
+
+
+def test_schedule_is_the_papers():
+    settings = Network()
+    assert [ray_steps(settings, step) for step in (0, 49_999, 50_000, 99_999, 100_000, 250_000)] == [
+        16, 16, 32, 32, 64, 128,
+    ]  # fmt: skip
+    rates = [learning_rate(settings, step, 40, 0.5) for step in (0, 119_999, 120_000, 199_999, 200_000)]
+    assert rates == pytest.approx([1e-4, 1e-4, 5e-5, 5e-5, 2.5e-5])
+
+
+def test_rate_falls_geometrically_where_it_is_told_to():
+    settings = Network(learning_rate=1e-2, halved_at=(), final_rate=0.01)
+    assert [learning_rate(settings, 0, 40, share) for share in (0.0, 0.5, 1.0)] == pytest.approx([1e-2, 1e-3, 1e-4])
+
+
+def test_network_takes_the_shape_of_a_grid():
+    torch.manual_seed(0)
+    field = make_network_field("mlp-small", TINY_SMALL.network)
+    grid = GridField(ball_sdf(32))
+    fit_to_grid(field, grid, 200, 0, lambda: None)
+    points = 2 * torch.rand(4000, 3, generator=torch.Generator().manual_seed(1)) - 1
+    far = grid.value(points).abs() > 0.05
+    same = (field.value(points) < 0) == (grid.value(points) < 0)
+    assert same[far].float().mean() > 0.99
