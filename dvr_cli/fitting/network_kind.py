@@ -88,6 +88,9 @@ class NetworkKind:
             return field, None
         adam = make_adam(field, settings)
         adam.load_state_dict(state["adam"])
+        for parameter, moments in adam.state.items():
+            if any(moments[name].shape != parameter.shape for name in ("exp_avg", "exp_avg_sq")):
+                raise ValueError("Adam's moments are not of the shape of the parameters")
         return field, NetworkState(adam)
 
 

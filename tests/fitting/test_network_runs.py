@@ -25,10 +25,10 @@ TINY_PAPER = Settings(
     preset="paper",
     field="mlp",
     image_size=None,
-    levels=(Level(voxels=48, steps=60),),
+    levels=(Level(voxels=48, steps=150),),
     rays_per_step=256,
     # Faster than the paper: a test has no hours.
-    network=Network(width=32, blocks=2, empty_cells=8, hull_voxels=32, learning_rate=3e-3),
+    network=Network(width=32, blocks=2, empty_cells=8, hull_voxels=32, learning_rate=1e-2),
     threads=1,
     device="cpu",
 )
@@ -64,9 +64,9 @@ def small_run(ball, tmp_path_factory):
 
 
 def test_paper_begins_to_see_the_object(paper_run):
-    """Sixty steps from random weights: the silhouettes show that the sign of every gradient is right."""
+    """A few steps from random weights: the silhouettes show that the sign of every gradient is right."""
     _, summary = paper_run
-    assert summary.finished and summary.steps == 60
+    assert summary.finished and summary.steps == 150
     assert summary.silhouette_iou > 0.6, summary.silhouette_iou
 
 

@@ -54,7 +54,7 @@ def both(monkeypatch, steps: int, losses: NetworkLosses):
         name: np.zeros(variable.shape) if gradient is None else gradient.numpy()
         for (name, variable), gradient in zip(variables.items(), found, strict=True)
     }
-    values = {name: float(value) * len(batch.mask) for name, value in reported.items()} | {"total": float(total)}
+    values = {name: float(value) * len(batch.mask) for name, value in reported.items()} | {"total": total.item()}
     return (values, gradients), training_step(
         weights, batch, steps, code, loss_weights=LossWeights(**losses.model_dump())
     )
@@ -91,14 +91,14 @@ def test_hull_says_where_to_be_occupied_unless_depth_is_known():
         decoder.fc_out.bias[0] = -3.0
     origin, direction = torch.tensor([[0.1, 0.2, -3.0]]).double(), torch.tensor([[0.0, 0.0, 1.0]]).double()
     mask, rgb = torch.tensor([OBJECT], dtype=torch.uint8), torch.zeros(1, 3).double()
-    draws = Draws(*(torch.full((1,), 0.3).double() for _ in range(2)), torch.zeros(1, 3).double())
+    draws = Draws(*(torch.full((1,), 0.3, dtype=torch.float64) for _ in range(2)), torch.zeros(1, 3).double())
     only = NetworkLosses(**dict.fromkeys(NetworkLosses.model_fields, 0.0) | {"occupancy": 1.0})
     for hull_t, known_t, expected in ((0.0, 0.0, 2.0 + 2 * 0.3), (2.5, 0.0, 2.5), (2.5, 3.4, 3.4), (0.0, 3.4, 3.4)):
-        depth = [torch.tensor([value]).double() for value in (known_t, hull_t)]
+        depth = [torch.tensor([value], dtype=torch.float64) for value in (known_t, hull_t)]
         pixels = Pixels(origin, direction, rgb, mask, *depth)
         total, _ = step_losses(field, pixels, draws, Network(losses=only), 16)
         logit = -field.value(origin + expected * direction)
-        assert float(total) == pytest.approx(float(torch.nn.functional.softplus(-logit).sum()), rel=1e-12)
+        assert total.item() == pytest.approx(torch.nn.functional.softplus(-logit).sum().item(), rel=1e-12)
 
 
 def test_unknown_pixels_have_no_say_about_silhouettes():
