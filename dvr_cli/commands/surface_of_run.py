@@ -23,6 +23,9 @@ Note = Callable[[str], None]
 # Longest side of the masks that decide which components stay: the margin around them is a few pixels.
 MASK_SIZE = 400
 
+# Samples a side from which extracting a network is slow enough to say so.
+MANY_SAMPLES = 256
+
 
 @dataclass(frozen=True)
 class FlatBase:
@@ -56,12 +59,12 @@ class RunSurface:
         samples = self._own_resolution() if resolution is None else resolution
         if base is not None:
             self._cut(base, samples)
-        mesh = self._extracted(samples)
-        if base is None and self._settings.field != "grid":
-            from dvr_cli.surfaces.refinement import refine
-
-            # What is cut flat is not the level set of the network any more.
-            mesh = refine(mesh, self._field, steps=self._settings.network.refinement, seed=self._settings.seed)
+        is_network = self._settings.field != "grid"
+        if is_network and samples > MANY_SAMPLES:
+            note(f"Extracting a network at {samples} samples a side takes minutes on a CPU; --resolution 128 does not.")
+        mesh = self._extracted(samples, coloured=not is_network)
+        if is_network:
+            mesh = self._refined(mesh, on_level_set=base is None)
         mesh = to_world(mesh, self.world_from_unit)
         views = [] if components == "all" else views_with_masks(self._run, note)
         if views and too_few_masks(views):
@@ -70,6 +73,17 @@ class RunSurface:
         if said := left_out(cleaned):
             note(said)
         return cleaned.mesh
+
+    def _refined(self, mesh: "Mesh", on_level_set: bool) -> "Mesh":
+        """The surface of a network, refined as in the paper, with colours; what was cut flat is no level set."""
+        import numpy as np
+
+        from dvr_cli.surfaces.refinement import refine
+
+        steps = self._settings.network.refinement if on_level_set else 0
+        mesh = refine(mesh, self._field, steps=steps, seed=self._settings.seed)
+        assert mesh.normals is not None
+        return replace(mesh, colors=np.clip(np.nan_to_num(self._colour(mesh.vertices, -mesh.normals)), 0.0, 1.0))
 
     def _opened(self, mesh: "Mesh", views: "Sequence[LoadedView]", only_largest: bool, note: Note) -> "Mesh":
         """Without masks: the part of the surface that photographs show."""

@@ -13,7 +13,7 @@ import pytest
 
 from dvr_cli import app
 from dvr_cli.commands.compare import parse_trims
-from dvr_cli.config import Level, Settings, Start
+from dvr_cli.config import MLP_SMALL, PRESETS, Level, Network, Settings, Start
 from dvr_cli.config_io import write_settings
 from dvr_cli.scenes.synthetic import make_views, sphere, write_scene
 from dvr_cli.surfaces.export import read_mesh, write_mesh
@@ -114,6 +114,34 @@ def test_latest_run_beside_hull_and_file(place, capsys):
     assert columns["dvr (fast)"]["seconds"] > 0 and columns["visual hull"]["peak_memory_gb"] > 0.01
     page = (place / "compare" / "ball" / "report.html").read_text()
     assert "visual hull" in page and "http://" not in page.replace("http://www.w3.org", "")
+
+
+NETWORKS = {
+    "paper": Network(width=16, blocks=1, hull_voxels=24, learning_rate=0.02),
+    "mlp-small": MLP_SMALL.network.model_copy(update={"start_steps": 60, "hull_voxels": 24, "width": 16}),
+}
+"""Small enough for a test; the paper's is far from its best, but a surface."""
+
+
+def test_kinds_of_fields_stand_in_columns_of_one_scene(place):
+    for preset, network in NETWORKS.items():
+        settings = PRESETS[preset].model_copy(
+            update={
+                "levels": (Level(voxels=32, steps=80),),
+                "network": network,
+                "rays_per_step": 128,
+                "start": TINY.start,
+                "threads": 1,
+            }
+        )
+        write_settings(settings, place / "network.toml")
+        assert dvr("reconstruct", "ball", "--config", "network.toml", "--out", preset, "--quiet") == 0
+    assert compare("runs/ball", "paper", "mlp-small", "--reference", "exact.ply", "--out", "out") == 0
+    columns = columns_of(place / "out" / "report.json")
+    assert list(columns) == ["dvr (fast)", "dvr (paper)", "dvr (mlp-small)"]
+    for column in columns.values():
+        assert measure(column, "plain", "chamfer_percent") > 0 and column["seconds"] > 0
+    assert measure(columns["dvr (mlp-small)"], "silhouettes", "iou") > 0.8
 
 
 def test_baselines_are_kept_for_the_next_time(place, capsys):

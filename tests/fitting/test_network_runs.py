@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from dvr_cli.commands.surface_of_run import mesh_of_run
 from dvr_cli.config import Level, Network, Settings, Start
 from dvr_cli.errors import RunError, SceneError
 from dvr_cli.fields.grid import GridField
@@ -16,8 +17,10 @@ from dvr_cli.fitting.network_start import fit_to_grid
 from dvr_cli.fitting.reconstruct import load_field, reconstruct
 from dvr_cli.fitting.run_folder import RunFolder
 from dvr_cli.fitting.scene_description import describe_scene, read_described_scene
+from dvr_cli.surfaces.cleaning import clean
 from dvr_cli.surfaces.extraction import to_world
 from dvr_cli.surfaces.from_field import extract_field
+from dvr_cli.surfaces.topology import faces_outward
 from tests.fitting.tiny_runs import Observer, assert_same_field, exact_mesh, fit
 from tests.kernels.tiny_views import ball_sdf
 
@@ -79,6 +82,28 @@ def test_small_network_keeps_the_shape_that_it_starts_from(small_run, ball):
     exact = exact_mesh(ball[1], ball[0])
     size = np.ptp(exact.vertices, axis=0).max()
     assert np.abs(mesh.vertices.mean(axis=0) - exact.vertices.mean(axis=0)).max() < 0.05 * size
+
+
+def test_mesh_of_a_network_is_closed_coloured_refined_and_in_world_units(small_run, ball):
+    run, notes = RunFolder.open(small_run[0]), []
+    mesh = mesh_of_run(run, None, "supported", notes.append)
+    assert faces_outward(mesh)
+    assert mesh.colors.shape == mesh.vertices.shape and mesh.colors.min() >= 0 and mesh.colors.max() <= 1
+    exact = exact_mesh(ball[1], ball[0])
+    assert np.ptp(mesh.vertices, axis=0) == pytest.approx(np.ptp(exact.vertices, axis=0), rel=0.1)
+    field, world_from_unit = load_field(run)
+    raw = clean(to_world(extract_field(field, TINY_SMALL.levels[-1].voxels), world_from_unit), [], "largest").mesh
+    # Thirty steps of RMSprop move a vertex by some thousandths of the cube.
+    moved = np.linalg.norm(mesh.vertices - raw.vertices, axis=1)
+    assert 0 < moved.max() < 0.01 * np.ptp(exact.vertices, axis=0).max()
+
+
+def test_fine_extraction_of_a_network_is_announced(small_run):
+    notes = []
+    coarse = mesh_of_run(RunFolder.open(small_run[0]), 32, "all", notes.append)
+    assert not notes
+    fine = mesh_of_run(RunFolder.open(small_run[0]), 257, "all", notes.append)
+    assert "minutes on a CPU" in notes[0] and len(fine.vertices) > 20 * len(coarse.vertices)
 
 
 @pytest.mark.parametrize("stop_at", [10, 30])
