@@ -13,12 +13,13 @@ import pytest
 
 from dvr_cli import app
 from dvr_cli.commands.compare import parse_trims
-from dvr_cli.config import MLP_SMALL, PRESETS, Level, Network, Settings, Start
+from dvr_cli.config import Level, Settings, Start
 from dvr_cli.config_io import write_settings
 from dvr_cli.scenes.synthetic import make_views, sphere, write_scene
 from dvr_cli.surfaces.export import read_mesh, write_mesh
 from dvr_cli.surfaces.extraction import extract, to_world
 from dvr_cli.surfaces.mesh import Mesh
+from tests.fitting.test_network_runs import TINY_PAPER, TINY_SMALL
 from tests.scenes.tiny_scenes import world_from_unit
 
 TINY = Settings(
@@ -116,26 +117,10 @@ def test_latest_run_beside_hull_and_file(place, capsys):
     assert "visual hull" in page and "http://" not in page.replace("http://www.w3.org", "")
 
 
-NETWORKS = {
-    "paper": Network(width=16, blocks=1, hull_voxels=24, learning_rate=0.02),
-    "mlp-small": MLP_SMALL.network.model_copy(update={"start_steps": 60, "hull_voxels": 24, "width": 16}),
-}
-"""Small enough for a test; the paper's is far from its best, but a surface."""
-
-
 def test_kinds_of_fields_stand_in_columns_of_one_scene(place):
-    for preset, network in NETWORKS.items():
-        settings = PRESETS[preset].model_copy(
-            update={
-                "levels": (Level(voxels=32, steps=80),),
-                "network": network,
-                "rays_per_step": 128,
-                "start": TINY.start,
-                "threads": 1,
-            }
-        )
+    for settings in (TINY_PAPER, TINY_SMALL):
         write_settings(settings, place / "network.toml")
-        assert dvr("reconstruct", "ball", "--config", "network.toml", "--out", preset, "--quiet") == 0
+        assert dvr("reconstruct", "ball", "--config", "network.toml", "--out", settings.preset, "--quiet") == 0
     assert compare("runs/ball", "paper", "mlp-small", "--reference", "exact.ply", "--out", "out") == 0
     columns = columns_of(place / "out" / "report.json")
     assert list(columns) == ["dvr (fast)", "dvr (paper)", "dvr (mlp-small)"]
