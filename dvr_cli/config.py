@@ -4,7 +4,7 @@ Settings are frozen pydantic models; unknown keys are errors. A preset is an obj
 file and the command line override a preset is in `config_io`.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -174,7 +174,7 @@ class Network(Part):
     """ResNet blocks."""
     frequencies: int = Field(default=0, ge=0, le=12)
     """Octaves of the positional encoding (mlp-small)."""
-    feature_grids: tuple[int, ...] = ()
+    feature_grids: tuple[Annotated[int, Field(ge=2, le=256)], ...] = Field(default=(), max_length=8)
     """Vertices per side of the grids of features that the network is given besides the point (mlp-small)."""
     features: int = Field(default=4, ge=1, le=32)
     """Features per vertex."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from dvr_cli.config import Network, Settings
@@ -18,8 +19,8 @@ from dvr_cli.fitting.initial import signed_distance
 from dvr_cli.fitting.network_start import fit_to_grid
 from dvr_cli.fitting.network_step import Draws, KnownPoints, Pixels, draw_patches, step_losses
 from dvr_cli.kernels.hull import visual_hull
+from dvr_cli.kernels.march import march
 from dvr_cli.kernels.views import ViewArrays
-from dvr_cli.rendering.surface import first_hit
 
 STEPS_BETWEEN_LOOKS = 20
 """Steps after which the network is asked anew where empty space is."""
@@ -83,7 +84,10 @@ class NetworkKind:
         field = make_network_field(self._name, settings)
         field.network.load_state_dict(state["network"])
         field.to(device)
-        field.empty = None if state["empty"] is None else state["empty"].to(device)
+        if state["empty"] is not None:
+            if state["empty"].dtype != torch.bool or state["empty"].shape != (settings.empty_cells,) * 3:
+                raise ValueError("the mask of empty space is not of the size that the settings say")
+            field.empty = state["empty"].to(device)
         if "adam" not in state:
             return field, None
         adam = make_adam(field, settings)
@@ -134,7 +138,7 @@ class NetworkStepper:
         index = self._stack.pixel_index(views, pixels)
         dense = self._depth.dense
         known = None if dense is None else dense[index]
-        hull_t = None if self._hull is None else first_hit(self._hull, origins, directions).t
+        hull_t = None if self._hull is None else march(self._hull, origins, directions)[0]
         return Pixels(origins, directions, self._stack.rgb[index], self._stack.masks[index], known, hull_t)
 
     def _known_points(self, views: Tensor, generator: torch.Generator) -> KnownPoints | None:
@@ -150,10 +154,10 @@ class NetworkStepper:
         return KnownPoints(origins, torch.nn.functional.normalize(points - origins, dim=1), points)
 
 
-def hull_of(stack: ViewArrays, voxels: int) -> GridField:
-    """The visual hull of the masks, as distances on a grid."""
+def hull_of(stack: ViewArrays, voxels: int) -> Float[Tensor, "n n n"]:
+    """Signed distances to the visual hull of the masks."""
     inside = visual_hull(stack, voxels, radius=torch.inf).cpu().numpy()
-    return GridField(torch.as_tensor(signed_distance(inside)).to(stack.gray.device))
+    return torch.as_tensor(signed_distance(inside)).to(stack.gray.device)
 
 
 def make_adam(field: NetworkField, settings: Network) -> torch.optim.Adam:

@@ -160,7 +160,9 @@ def test_checkpoint_of_a_network_holds_everything(ball, tmp_path):
     [
         lambda state: state["architecture"].update(width=10**9),
         lambda state: state["architecture"].update(width=16),
+        lambda state: state["architecture"].update(feature_grids=[100_000]),
         lambda state: state["network"].pop("fc_out.bias"),
+        lambda state: state.update(empty=torch.zeros(8, 8, 2, dtype=torch.bool)),
         lambda state: state.update(kind="spline"),
         lambda state: state.pop("empty"),
         lambda state: state["adam"]["state"][0].update(exp_avg=torch.zeros(3)),

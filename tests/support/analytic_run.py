@@ -23,6 +23,8 @@ class AnalyticField:
     """A field whose value is a signed distance known in closed form."""
 
     half_width = 1.0
+    voxels = 256
+    """Samples a side at which it is exported; a field that has them holds distances."""
 
     def __init__(self, shape):
         self.shape = shape
@@ -50,6 +52,6 @@ def make_run(folder, scene_folder, monkeypatch, shape=BALL_AND_BLOB, **reading):
         run.save_checkpoint({"step": 1}, 1)
         run.write_summary({"finished": True})
     engine = ModuleType("dvr_cli.fitting.reconstruct")
-    engine.load_field = lambda run: (AnalyticField(shape), scene.world_from_unit)
+    engine.load_field = lambda run, device: (AnalyticField(shape), scene.world_from_unit)
     monkeypatch.setitem(sys.modules, "dvr_cli.fitting.reconstruct", engine)
     return folder
