@@ -51,7 +51,7 @@ def test_settings_of_an_earlier_run_stand_in_for_the_preset():
     ("text", "message"),
     [
         ("sed = 1", r"settings\.toml: unknown key 'sed'\. Did you mean 'seed'\?"),
-        ("zzz = 1", r"unknown key 'zzz'\. Known here: preset, image_size"),
+        ("zzz = 1", r"unknown key 'zzz'\. Known here: preset, field, image_size"),
         (
             "[[levels]]\nvoxels = 64\nimage_size = 100\nstep = 3\nsteps = 3",
             r"'levels\[0\]\.step'\. Did you mean 'levels\[0\]\.steps'",

@@ -84,7 +84,7 @@ def in_parts(ball):
 
     def part(index):
         own = slice(1250 * index, 1250 * (index + 1))
-        t, hit, _, _ = march.march(sdf, origins[own], directions[own])
+        t, hit, *_ = march.march(sdf, origins[own], directions[own])
         points = (origins[own] + t[:, None] * directions[own])[hit]
         values = lookup.grid_value(GRID, points)
         lookup.scatter(grid, points, values)
