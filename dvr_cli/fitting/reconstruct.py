@@ -7,6 +7,7 @@ Everything that must survive an interruption is in `Course`; this module only de
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -64,6 +65,12 @@ class ReconstructionSummary:
 
 class _StoppedError(Exception):
     """The user asked to stop before there was anything to save."""
+
+
+def _stop_if_asked(watch: Watch, *progress: int) -> None:
+    """For work before the first step, which has a callback, whatever it tells that about its progress."""
+    if watch.should_stop():
+        raise _StoppedError
 
 
 def reconstruct(
@@ -149,12 +156,8 @@ def _fit(
 
 
 def _load(scene: Scene, settings: Settings, watch: Watch) -> list[LoadedView]:
-    def report(done: int, count: int) -> None:
-        if watch.should_stop():
-            raise _StoppedError
-
     watch.report(Message(f"Loading {len(scene.views)} photographs"))
-    views = load_views(scene, settings.image_size, settings.threads, report)
+    views = load_views(scene, settings.image_size, settings.threads, partial(_stop_if_asked, watch))
     if settings.start.fill_masks:
         views, filled = with_holes_filled(views, scene.unit_from_world)
         if filled:
@@ -166,12 +169,10 @@ def _load(scene: Scene, settings: Settings, watch: Watch) -> list[LoadedView]:
 def _seen(scene: Scene, views: list[LoadedView], settings: Settings, watch: Watch, device: torch.device) -> SeenDepth:
     """Coarse depth of a scene without masks."""
 
-    def report(done: int, count: int) -> None:
-        if watch.should_stop():
-            raise _StoppedError
-
     watch.report(Message(f"No masks: comparing {len(views)} photographs to find what is object and what background"))
-    return see_all_around(views, scene.unit_from_world, settings.surroundings, device, settings.seed, report)
+    return see_all_around(
+        views, scene.unit_from_world, settings.surroundings, device, settings.seed, partial(_stop_if_asked, watch)
+    )
 
 
 def _save_seen(run: RunFolder, seen: SeenDepth) -> None:
@@ -206,10 +207,7 @@ def _start(
             return first_field(stack, cube, settings.start, sparse, dense)
         return unmasked_field(stack, seen, cube, settings, sparse, dense)
 
-    def stop() -> None:
-        if watch.should_stop():
-            raise _StoppedError
-
+    stop = partial(_stop_if_asked, watch)
     return Course(cube.cube_from_world, KINDS[settings.field].begin(first_grid, settings, device, stop))
 
 

@@ -61,7 +61,7 @@ def march_equal_steps(
         found = _march(field, ray_origins, ray_directions, near, far, steps)
         index = found.hit.nonzero().squeeze(1)
         t = torch.zeros_like(near)
-        t[index] = _secant(field, ray_origins[index], ray_directions[index], found, index)
+        t[index] = _secant(field, ray_origins, ray_directions, found, index)
     return RayHits(t, found.hit, found.nearest_t, found.nearest_value, found.starts_inside)
 
 
@@ -144,8 +144,7 @@ def _secant(field: Field, origins: Tensor, directions: Tensor, found: _Brackets,
     """Distances of the hits: the secant method within the bracket."""
     parts = []
     for part in index.split(MOST_POINTS[origins.device.type]) if len(index) else []:
-        o, d = origins[: len(part)], directions[: len(part)]
-        origins, directions = origins[len(part) :], directions[len(part) :]
+        o, d = origins[part], directions[part]
         low, low_value, high, high_value = (
             array[part] for array in (found.low, found.low_value, found.high, found.high_value)
         )
