@@ -20,9 +20,9 @@ INSTALLED_DEV := $(VENV)/.installed-dev
 demo: $(INSTALLED)
 	$(BIN)/dvr demo
 
-# The tests come last, so that their summary is the last line.
+# The tests come last, so that their summary is the last line; one process and one thread per core.
 test: lint typecheck examples
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --dist loadfile
 
 lint: $(INSTALLED_DEV)
 	$(BIN)/ruff check .

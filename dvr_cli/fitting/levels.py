@@ -71,7 +71,6 @@ def _take_stock(course: Course, settings: Settings, watch: Watch, clock: LevelCl
     """Read the meter, report, write metrics; returns how many steps the level will have."""
     found = meter.read()
     planned = clock.planned_steps(course.level_step)
-    later = sum(level.steps for level in settings.levels[course.level + 1 :])
     if found.psnr is not None:
         course.psnr = found.psnr
     if found.silhouette_iou is not None:
@@ -80,7 +79,7 @@ def _take_stock(course: Course, settings: Settings, watch: Watch, clock: LevelCl
         StepReport(
             stage=f"level {course.level + 1} of {len(settings.levels)}",
             step=course.step,
-            steps=course.step + planned - course.level_step + later,
+            steps=course.step + planned - course.level_step + clock.later_steps(course.level_step),
             losses=found.losses,
             psnr=course.psnr,
             silhouette_iou=course.silhouette_iou,

@@ -42,30 +42,46 @@ class LevelClock:
         if self._limit is None:
             return full
         if done >= _LEAST_STEPS:
-            pace = (self.seconds - self._seconds_before) / done
             left = max(0.0, self._level_end() - self.seconds)
-            self._planned = min(full, level_step + int(left / pace))
+            self._planned = min(full, level_step + int(left / self._pace(level_step)))
         elif self.seconds >= self._limit:
             self._planned = level_step
         return max(self._planned, level_step)
 
+    def later_steps(self, level_step: int) -> int:
+        """Steps of the levels after this one, as far as is known: fewer than planned when the time will not do."""
+        planned = sum(level.steps for level in self._later)
+        if self._limit is None or level_step - self._first_step < _LEAST_STEPS:
+            return planned
+        left = max(0.0, self._limit - max(self._level_end(), self.seconds))
+        return round(planned * min(1.0, left / max(self._later_seconds(level_step), 1e-9)))
+
     def seconds_left(self, level_step: int, planned_steps: int) -> float | None:
         """Estimate for this level and those after it; None until the pace is known."""
-        done = level_step - self._first_step
-        if done < _LEAST_STEPS:
+        if level_step - self._first_step < _LEAST_STEPS:
             return None
-        pace = (self.seconds - self._seconds_before) / done
-        here = self._levels[self._index]
-        later = sum(pace * _cost(level) / _cost(here) * level.steps for level in self._levels[self._index + 1 :])
-        left = pace * (planned_steps - level_step) + later
+        left = self._pace(level_step) * (planned_steps - level_step) + self._later_seconds(level_step)
         return left if self._limit is None else min(left, max(0.0, self._limit - self.seconds))
+
+    @property
+    def _later(self) -> tuple[Level, ...]:
+        return self._levels[self._index + 1 :]
+
+    def _pace(self, level_step: int) -> float:
+        """Seconds per step of this level."""
+        return (self.seconds - self._seconds_before) / (level_step - self._first_step)
+
+    def _later_seconds(self, level_step: int) -> float:
+        """What the planned steps of the levels after this one would take at its pace."""
+        here = _cost(self._levels[self._index])
+        return sum(self._pace(level_step) * _cost(level) / here * level.steps for level in self._later)
 
     def _level_end(self) -> float:
         """The second of the run at which this level must end: the time left when it began, shared by planned cost."""
         assert self._limit is not None
         here = self._levels[self._index]
         own = _cost(here) * (here.steps - self._first_step)
-        later = sum(_cost(level) * level.steps for level in self._levels[self._index + 1 :])
+        later = sum(_cost(level) * level.steps for level in self._later)
         return self._seconds_before + (self._limit - self._seconds_before) * own / max(own + later, 1e-9)
 
 

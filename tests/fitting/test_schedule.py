@@ -1,9 +1,12 @@
 """A time limit shortens every level in proportion, and never lengthens one. Clocks are made up."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 from dvr_cli.config import Level, Settings
+from dvr_cli.fitting import levels as levels_module
 from dvr_cli.fitting.events import StepReport
 from dvr_cli.fitting.levels import step_generator
 from dvr_cli.fitting.schedule import LevelClock
@@ -68,16 +71,46 @@ def test_limit_that_has_passed_leaves_nothing_to_do():
     assert play(settings, [0.05] * 3, start=(2, 300, 10.5))[0] == [300]
 
 
-def test_limit_ends_a_real_run(ball, tmp_path):
+class SteppedTime:
+    """A clock that goes on by `pace` seconds whenever the run asks whether it should stop, as it does after a step."""
+
+    def __init__(self, pace: float) -> None:
+        self.pace, self.now = pace, 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def should_stop(self) -> bool:
+        self.now += self.pace
+        return False
+
+
+@pytest.mark.parametrize(("pace", "levels_seen"), [(0.02, 2), (0.5, 1)])
+def test_limit_ends_a_real_run(ball, tmp_path, monkeypatch, pace, levels_seen):
+    time = SteppedTime(pace)
+    monkeypatch.setattr(levels_module, "LevelClock", partial(LevelClock, clock=time))
     levels = tuple(level.model_copy(update={"steps": 50_000}) for level in TINY.levels)
     observer = Observer()
     settings = TINY.model_copy(update={"levels": levels, "time_limit": 2.0})
-    assert fit(ball[0], tmp_path / "run", settings, observer).finished
+    assert fit(ball[0], tmp_path / "run", settings, observer, should_stop=time.should_stop).finished
     reports: list[StepReport] = observer.steps
     assert reports[-1].step == reports[-1].steps < 50_000
-    assert {report.stage for report in reports} == {"level 1 of 2", "level 2 of 2"}
+    assert {report.stage for report in reports} == {f"level {1 + index} of 2" for index in range(levels_seen)}
     left = [report.seconds_left for report in reports if report.seconds_left is not None]
     assert max(left) < 2.5 and left[-1] == 0
+
+
+def test_steps_of_later_levels_are_as_many_as_the_time_will_do_for():
+    now = [100.0]
+    limited = THREE_LEVELS.model_copy(update={"time_limit": 20.0})
+    clock = LevelClock(limited, 0, 0, 0.0, clock=lambda: now[0])
+    assert clock.later_steps(0) == 2000
+    now[0] += 10 * 0.02
+    full = sum(level.steps * 0.02 * (1 + (level.voxels / 160) ** 2) / 1.16 for level in THREE_LEVELS.levels)
+    assert clock.later_steps(10) == pytest.approx(2000 * 20 / full, rel=0.01)
+    now[0] = 121.0
+    assert clock.later_steps(20) == 0
+    assert LevelClock(THREE_LEVELS, 0, 0, 0.0, clock=lambda: now[0]).later_steps(10) == 2000
 
 
 def test_random_numbers_of_a_step_depend_on_its_place_alone():
