@@ -185,10 +185,16 @@ class Network(Part):
     hull_voxels: int | None = Field(default=128, ge=16, le=256)
     """Vertices per side of the visual hull whose depth says where a ray is asked to be occupied, if no depth is known;
     None: anywhere on the ray."""
-    start: Literal["random", "hull"] = "random"
-    """What the network is before the first step: as it is initialised, or fitted to the carved visual hull."""
+    start: Literal["random", "hull", "auto"] = "auto"
+    """What the network is before the first step: as it is initialised, or fitted to the carved visual hull. auto: the
+    hull for runs with a time limit or less than `full_run` steps, in which finding the shape would take all the time.
+    """
     start_steps: int = Field(default=400, ge=1)
-    """Steps of that fit."""
+    """Steps of that fit ..."""
+    start_points: int = Field(default=2048, ge=2)
+    """... points per step ..."""
+    start_rate: float = Field(default=1e-3, gt=0)
+    """... and Adam's rate, which falls to a tenth."""
     ray_steps: int = Field(default=16, ge=2)
     """Samples per ray ..."""
     doubled_at: tuple[int, ...] = (50_000, 100_000, 250_000)
@@ -268,7 +274,8 @@ MLP_SMALL = Settings(
     rays_per_step=4096,
     network=Network(
         width=64, blocks=2, frequencies=4, feature_grids=(16, 32, 64), features=4, empty_cells=64, start="hull",
-        ray_steps=128, doubled_at=(), learning_rate=2e-3, halved_at=(), final_rate=0.05, views_per_step=8,
+        start_points=4096, start_rate=5e-3, ray_steps=128, doubled_at=(), learning_rate=2e-3, halved_at=(),
+        final_rate=0.05, views_per_step=8,
     ),
 )  # fmt: skip
 

@@ -37,7 +37,12 @@ class GridKind:
     needs_masks = False
 
     def begin(
-        self, first_grid: Callable[[], GridField], settings: Settings, device: torch.device, stop: Callable[[], None]
+        self,
+        first_grid: Callable[[], GridField],
+        settings: Settings,
+        device: torch.device,
+        report: Callable[[Message], None],
+        stop: Callable[[], None],
     ) -> GridField:
         """The carved hull as it is."""
         return first_grid()

@@ -43,7 +43,12 @@ class Kind(Protocol):
     """Whether nothing can be done without masks."""
 
     def begin(
-        self, first_grid: Callable[[], GridField], settings: Settings, device: torch.device, stop: Callable[[], None]
+        self,
+        first_grid: Callable[[], GridField],
+        settings: Settings,
+        device: torch.device,
+        report: Callable[[Message], None],
+        stop: Callable[[], None],
     ) -> AnyField:
         """The field before the first step. `first_grid` makes the carved hull; `stop` raises when the user wants it."""
         ...

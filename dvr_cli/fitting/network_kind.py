@@ -43,14 +43,21 @@ class NetworkKind:
         self._name = name
 
     def begin(
-        self, first_grid: Callable[[], GridField], settings: Settings, device: torch.device, stop: Callable[[], None]
+        self,
+        first_grid: Callable[[], GridField],
+        settings: Settings,
+        device: torch.device,
+        report: Callable[[Message], None],
+        stop: Callable[[], None],
     ) -> NetworkField:
         """A network as it is initialised, by the run's seed, or fitted to the carved hull."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             field = make_network_field(self._name, settings.network).to(device)
-        if settings.network.start == "hull":
-            fit_to_grid(field, first_grid(), settings.network.start_steps, settings.seed, stop)
+        if begins_at_hull(settings):
+            grid = first_grid()
+            report(Message(f"Fitting the network to the visual hull ({settings.network.start_steps} steps)"))
+            fit_to_grid(field, grid, settings.network, settings.seed, stop)
         return field
 
     def stepper(
@@ -158,6 +165,13 @@ def hull_of(stack: ViewArrays, voxels: int) -> Float[Tensor, "n n n"]:
     """Signed distances to the visual hull of the masks."""
     inside = visual_hull(stack, voxels, radius=torch.inf).cpu().numpy()
     return torch.as_tensor(signed_distance(inside)).to(stack.gray.device)
+
+
+def begins_at_hull(settings: Settings) -> bool:
+    """Whether the network is fitted to the hull before the first step (`Network.start`)."""
+    steps = sum(level.steps for level in settings.levels)
+    is_short = settings.time_limit is not None or steps < settings.network.full_run
+    return settings.network.start == "hull" or (settings.network.start == "auto" and is_short)
 
 
 def make_adam(field: NetworkField, settings: Network) -> torch.optim.Adam:

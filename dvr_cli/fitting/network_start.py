@@ -4,36 +4,38 @@ from collections.abc import Callable
 
 import torch
 
+from dvr_cli.config import Network
 from dvr_cli.fields.grid import GridField
 from dvr_cli.fields.mlp import NetworkField
 
-POINTS = 4096
-"""Per step of the fit; half of them near the surface."""
 STEEPNESS = 20.0
 """Logit per unit of distance in the working cube: at a voxel of a grid of 100 a cell is two fifths of a logit."""
 FARTHEST = 0.2
 """Distances are fitted up to here: beyond it only the side matters."""
 NEAR = 0.05
 """Standard deviation of the points near the surface."""
-RATE = 5e-3
 
 
-def fit_to_grid(field: NetworkField, grid: GridField, steps: int, seed: int, stop: Callable[[], None]) -> None:
-    """Adam on the squared difference of logit and scaled distance, at random points; `stop` may raise between steps."""
-    device = grid.sdf.device
+def fit_to_grid(field: NetworkField, grid: GridField, settings: Network, seed: int, stop: Callable[[], None]) -> None:
+    """Adam on the squared difference of logit and scaled distance; `stop` may raise between steps.
+
+    Half of the points of a step lie near the surface, the others anywhere. `settings` says how many there are, how many
+    steps, and the rate.
+    """
+    device, steps, half = grid.sdf.device, settings.start_steps, settings.start_points // 2
     generator = torch.Generator().manual_seed(seed)
     surface = _inner_vertices(grid)
-    adam = torch.optim.Adam(field.network.parameters(), lr=RATE)
+    adam = torch.optim.Adam(field.network.parameters(), lr=settings.start_rate)
     for step in range(steps):
         stop()
-        near = surface[torch.randint(len(surface), (POINTS // 2,), generator=generator).to(device)]
+        near = surface[torch.randint(len(surface), (half,), generator=generator).to(device)]
         near = near + NEAR * torch.randn(near.shape, generator=generator).to(device)
-        everywhere = (2 * torch.rand(POINTS // 2, 3, generator=generator) - 1).to(device) * field.half_width
+        everywhere = (2 * torch.rand(half, 3, generator=generator) - 1).to(device) * field.half_width
         points = torch.cat([near, everywhere])
         with torch.no_grad():
             # Beyond its walls the grid goes on with the value at the wall, which lies outside.
             wanted = STEEPNESS * grid.value(points.clamp(-1, 1)).clamp(-FARTHEST, FARTHEST)
-        adam.param_groups[0]["lr"] = RATE * 0.1 ** (step / steps)
+        adam.param_groups[0]["lr"] = settings.start_rate * 0.1 ** (step / steps)
         adam.zero_grad()
         (field.value(points) - wanted).square().mean().backward()
         adam.step()

@@ -208,7 +208,8 @@ def _start(
         return unmasked_field(stack, seen, cube, settings, sparse, dense)
 
     stop = partial(_stop_if_asked, watch)
-    return Course(cube.cube_from_world, KINDS[settings.field].begin(first_grid, settings, device, stop))
+    field = KINDS[settings.field].begin(first_grid, settings, device, watch.report, stop)
+    return Course(cube.cube_from_world, field)
 
 
 def _sparse(

@@ -5,14 +5,14 @@ import pytest
 import torch
 
 from dvr_cli.commands.surface_of_run import mesh_of_run
-from dvr_cli.config import Level, Network, Settings, Start
+from dvr_cli.config import PAPER, Level, Network, Settings, Start
 from dvr_cli.errors import RunError, SceneError
 from dvr_cli.fields.grid import GridField
 from dvr_cli.fields.kinds import make_network_field
 from dvr_cli.fields.mlp import NetworkField
 from dvr_cli.fitting import levels
 from dvr_cli.fitting.course import FORMAT, Course
-from dvr_cli.fitting.network_kind import learning_rate, ray_steps
+from dvr_cli.fitting.network_kind import begins_at_hull, learning_rate, ray_steps
 from dvr_cli.fitting.network_start import fit_to_grid
 from dvr_cli.fitting.reconstruct import load_field, reconstruct
 from dvr_cli.fitting.run_folder import RunFolder
@@ -31,7 +31,7 @@ TINY_PAPER = Settings(
     levels=(Level(voxels=48, steps=150),),
     rays_per_step=256,
     # Faster than the paper: a test has no hours.
-    network=Network(width=32, blocks=2, empty_cells=8, hull_voxels=32, learning_rate=1e-2),
+    network=Network(width=32, blocks=2, empty_cells=8, hull_voxels=32, learning_rate=1e-2, start="random"),
     threads=1,
     device="cpu",
 )
@@ -44,8 +44,8 @@ TINY_SMALL = Settings(
     rays_per_step=256,
     network=Network(
         width=16, blocks=1, frequencies=2, feature_grids=(8, 16), features=2, empty_cells=16, start="hull",
-        start_steps=150, ray_steps=32, doubled_at=(), learning_rate=2e-3, halved_at=(), final_rate=0.1,
-        views_per_step=4, hull_voxels=32,
+        start_steps=150, start_points=4096, start_rate=5e-3, ray_steps=32, doubled_at=(), learning_rate=2e-3,
+        halved_at=(), final_rate=0.1, views_per_step=4, hull_voxels=32,
     ),
     threads=1,
     device="cpu",
@@ -200,11 +200,46 @@ def test_rate_falls_geometrically_where_it_is_told_to():
     assert [learning_rate(settings, 0, 40, share) for share in (0.0, 0.5, 1.0)] == pytest.approx([1e-2, 1e-3, 1e-4])
 
 
+@pytest.mark.parametrize(
+    ("start", "steps", "limit", "expected"),
+    [
+        ("auto", 300_000, None, False),
+        ("auto", 299_999, None, True),
+        ("auto", 300_000, 1800.0, True),
+        ("random", 10, 60.0, False),
+        ("hull", 300_000, None, True),
+    ],
+)
+def test_short_runs_begin_at_the_hull(start, steps, limit, expected):
+    settings = PAPER.model_copy(
+        update={
+            "levels": (Level(voxels=64, steps=steps),),
+            "time_limit": limit,
+            "network": PAPER.network.model_copy(update={"start": start}),
+        }
+    )
+    assert begins_at_hull(settings) == expected
+
+
+def test_preset_paper_as_it_is_begins_as_published():
+    assert PAPER.network.start == "auto" and not begins_at_hull(PAPER)
+
+
+def test_short_paper_run_begins_with_the_silhouettes_of_the_masks(ball, tmp_path):
+    network = TINY_PAPER.network.model_copy(update={"start": "auto", "start_steps": 250, "ray_steps": 64})
+    settings = TINY_PAPER.model_copy(update={"levels": (Level(voxels=48, steps=1),), "network": network})
+    observer = Observer()
+    summary = fit(ball[0], tmp_path / "run", settings, observer)
+    assert "Fitting the network to the visual hull (250 steps)" in observer.messages
+    assert summary.silhouette_iou > 0.8
+
+
 def test_network_takes_the_shape_of_a_grid():
     torch.manual_seed(0)
     field = make_network_field("mlp-small", TINY_SMALL.network)
     grid = GridField(ball_sdf(32))
-    fit_to_grid(field, grid, 200, 0, lambda: None)
+    settings = TINY_SMALL.network.model_copy(update={"start_steps": 200})
+    fit_to_grid(field, grid, settings, 0, lambda: None)
     points = 2 * torch.rand(4000, 3, generator=torch.Generator().manual_seed(1)) - 1
     far = grid.value(points).abs() > 0.05
     same = (field.value(points) < 0) == (grid.value(points) < 0)
