@@ -145,7 +145,7 @@ class NetworkStepper:
         index = self._stack.pixel_index(views, pixels)
         dense = self._depth.dense
         known = None if dense is None else dense[index]
-        hull_t = None if self._hull is None else march(self._hull, origins, directions)[0]
+        hull_t = None if self._hull is None else meets_or_nears(self._hull, origins, directions)
         return Pixels(origins, directions, self._stack.rgb[index], self._stack.masks[index], known, hull_t)
 
     def _known_points(self, views: Tensor, generator: torch.Generator) -> KnownPoints | None:
@@ -172,6 +172,17 @@ def begins_at_hull(settings: Settings) -> bool:
     steps = sum(level.steps for level in settings.levels)
     is_short = settings.time_limit is not None or steps < settings.network.full_run
     return settings.network.start == "hull" or (settings.network.start == "auto" and is_short)
+
+
+def meets_or_nears(
+    hull: Float[Tensor, "n n n"], origins: Float[Tensor, "r 3"], directions: Float[Tensor, "r 3"]
+) -> Float[Tensor, "r"]:
+    """Distance at which rays meet the hull or, of those that miss it, come nearest to it; 0 for rays past its cube.
+
+    Thin parts fall through the hull's vertices, and masks that contradict each other by a pixel leave nothing of them.
+    """
+    t, hit, nearest_t, nearest_value, _ = march(hull, origins, directions)
+    return torch.where(hit, t, torch.where(nearest_value.isfinite(), nearest_t, 0.0))
 
 
 def make_adam(field: NetworkField, settings: Network) -> torch.optim.Adam:

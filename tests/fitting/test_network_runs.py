@@ -12,7 +12,7 @@ from dvr_cli.fields.kinds import make_network_field
 from dvr_cli.fields.mlp import NetworkField
 from dvr_cli.fitting import levels
 from dvr_cli.fitting.course import FORMAT, Course
-from dvr_cli.fitting.network_kind import begins_at_hull, learning_rate, ray_steps
+from dvr_cli.fitting.network_kind import begins_at_hull, learning_rate, meets_or_nears, ray_steps
 from dvr_cli.fitting.network_start import fit_to_grid
 from dvr_cli.fitting.reconstruct import load_field, reconstruct
 from dvr_cli.fitting.run_folder import RunFolder
@@ -226,12 +226,24 @@ def test_preset_paper_as_it_is_begins_as_published():
 
 
 def test_short_paper_run_begins_with_the_silhouettes_of_the_masks(ball, tmp_path):
-    network = TINY_PAPER.network.model_copy(update={"start": "auto", "start_steps": 250, "ray_steps": 64})
+    network = TINY_PAPER.network.model_copy(
+        update={"start": "auto", "start_steps": 250, "start_rate": 1e-2, "ray_steps": 64}
+    )
     settings = TINY_PAPER.model_copy(update={"levels": (Level(voxels=48, steps=1),), "network": network})
     observer = Observer()
     summary = fit(ball[0], tmp_path / "run", settings, observer)
     assert "Fitting the network to the visual hull (250 steps)" in observer.messages
     assert summary.silhouette_iou > 0.8
+
+
+def test_rays_are_occupied_where_they_meet_the_hull_or_come_nearest():
+    radius = 0.6
+    origins = torch.tensor([[-3.0, 0.0, 0.2], [-3.0, 0.7, 0.0], [-3.0, 0.0, 5.0]])
+    directions = torch.tensor([[1.0, 0.0, 0.0]]).repeat(3, 1)
+    t = meets_or_nears(ball_sdf(48, radius), origins, directions)
+    assert t[0].item() == pytest.approx(3 - (radius**2 - 0.2**2) ** 0.5, abs=5e-3)
+    assert t[1].item() == pytest.approx(3.0, abs=0.1)
+    assert t[2] == 0
 
 
 def test_network_takes_the_shape_of_a_grid():
