@@ -50,7 +50,10 @@ class Kind(Protocol):
         report: Callable[[Message], None],
         stop: Callable[[], None],
     ) -> AnyField:
-        """The field before the first step. `first_grid` makes the carved hull; `stop` raises when the user wants it."""
+        """The field before the first step.
+
+        `first_grid` makes the carved hull, `report` is told what takes long, `stop` raises when the user wants it.
+        """
         ...
 
     def stepper(

@@ -32,8 +32,8 @@ class Pixels:
     known_t: Float[Tensor, "r"] | None = None
     """Distance along the ray where depth is known, 0 where not; None without depth maps."""
     hull_t: Float[Tensor, "r"] | None = None
-    """Distance at which the ray meets the visual hull or comes nearest to it, 0 where it is far from any; None where
-    that is not looked for."""
+    """Distance at which the ray meets the visual hull or comes nearest to it, 0 where it passes by its cube; None
+    where that is not looked for."""
 
 
 @dataclass(frozen=True)
