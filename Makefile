@@ -20,6 +20,9 @@ INSTALLED_DEV := $(VENV)/.installed-dev
 demo: $(INSTALLED)
 	$(BIN)/dvr demo
 
+# The tests start some hundred processes; where the environment forbids compiled files, each would compile all it imports.
+test examples: export PYTHONDONTWRITEBYTECODE :=
+
 # The tests come last, so that their summary is the last line; one process and one thread per core.
 test: lint typecheck examples
 	$(BIN)/python -m pytest -n logical --dist loadfile

@@ -6,6 +6,7 @@ The scene is a ball photographed by a ring of cameras; its runs are those of the
 import json
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from dvr_cli import app
 from dvr_cli.commands.compare import parse_trims
 from dvr_cli.config import Level, Settings, Start
 from dvr_cli.config_io import write_settings
+from dvr_cli.reporting import report as reporting
 from dvr_cli.scenes.synthetic import make_views, sphere, write_scene
 from dvr_cli.surfaces.export import read_mesh, write_mesh
 from dvr_cli.surfaces.extraction import extract, to_world
@@ -65,7 +67,8 @@ def template(tmp_path_factory):
 
 @pytest.fixture
 def place(tmp_path, template, monkeypatch):
-    """A copy of the template, as the current folder."""
+    """A copy of the template, as the current folder; pictures of reports are small, and drawn in a tenth of the time."""
+    monkeypatch.setattr(reporting, "write_report", partial(reporting.write_report, picture_size=96))
     folder = tmp_path / "place"
     shutil.copytree(template, folder)
     # The scene of a run is where it was; here it has moved along.
