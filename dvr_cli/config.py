@@ -35,7 +35,8 @@ class Start(Part):
     """The first field: visual hull carved by coarse multi-view depth (`fitting.initial`)."""
 
     fill_masks: bool = True
-    """Fill holes in masks that nearly all other masks refute (`scenes.mask_repair`)."""
+    """Fill holes in masks that nearly all other masks refute (`scenes.mask_repair`), and disregard photographs where a
+    part of the object stands elsewhere in them (`scenes.mask_conflicts`)."""
     voxels: int = Field(default=96, ge=16, le=256)
     image_size: int | None = Field(default=200, ge=16)
     """As for a level."""

@@ -28,7 +28,7 @@ class Pixels:
     """Unit vectors."""
     rgb: Float[Tensor, "r 3"]
     mask: UInt8[Tensor, "r"]
-    """BACKGROUND, OBJECT or UNKNOWN."""
+    """BACKGROUND, OBJECT, UNKNOWN or DISREGARDED."""
     known_t: Float[Tensor, "r"] | None = None
     """Distance along the ray where depth is known, 0 where not; None without depth maps."""
     hull_t: Float[Tensor, "r"] | None = None
@@ -93,7 +93,7 @@ def step_losses(
     weights = settings.losses
     hits = first_hit(field, pixels.origins, pixels.directions, ray_steps)
     hit = hits.hit & ~hits.starts_inside
-    sums, squared_error = _at_hits(field, pixels, hits, hit & (pixels.mask != BACKGROUND), settings)
+    sums, squared_error = _at_hits(field, pixels, hits, hit & _is_shown(pixels.mask), settings)
     if weights.normal > 0:
         index = hit.nonzero().squeeze(1)
         points = pixels.origins[index] + hits.t[index, None] * pixels.directions[index]
@@ -106,6 +106,11 @@ def step_losses(
     if len(squared_error):
         reported["mse"] = squared_error.mean()
     return total, reported | _silhouette(pixels, hits)
+
+
+def _is_shown(mask: UInt8[Tensor, "r"]) -> Bool[Tensor, "r"]:
+    """Whether a photograph may show at a pixel what its ray hits."""
+    return (mask == OBJECT) | (mask == UNKNOWN)
 
 
 def _at_hits(
@@ -160,6 +165,7 @@ def _at_known_points(field: NetworkField, known: KnownPoints, ray_steps: int) ->
 
 def _silhouette(pixels: Pixels, hits: RayHits) -> dict[str, Tensor]:
     """Intersection over union of what is rendered as occupied and the masks; nothing without masks."""
-    rendered, is_object, known = hits.hit | hits.starts_inside, pixels.mask == OBJECT, pixels.mask != UNKNOWN
+    rendered, is_object, is_background = hits.hit | hits.starts_inside, pixels.mask == OBJECT, pixels.mask == BACKGROUND
+    known = is_object | is_background
     union = ((rendered | is_object) & known).sum()
     return {"iou": (rendered & is_object).sum() / union.clamp(min=1)} if bool(union) else {}

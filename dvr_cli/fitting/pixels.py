@@ -9,7 +9,7 @@ from jaxtyping import Bool, Int
 from scipy import ndimage
 from torch import Tensor
 
-from dvr_cli.kernels.views import UNKNOWN, ViewArrays
+from dvr_cli.kernels.views import DISREGARDED, UNKNOWN, ViewArrays
 from dvr_cli.rendering.marching import cube_interval
 
 
@@ -38,21 +38,22 @@ class PixelPool:
 def pixel_pool(stack: ViewArrays, rim: int) -> PixelPool:
     """Pixels of the masks and of a rim of `rim` pixels around them.
 
-    Unknown pixels count as those of a mask as far as their rays meet the cube.
+    Unknown pixels count as those of a mask as far as their rays meet the cube; disregarded ones are left out.
     """
     views, pixels, at_edge = [], [], []
     masks = stack.masks.cpu().numpy()
     for v in range(stack.count):
         start, height, width = int(stack.starts[v]), int(stack.heights[v]), int(stack.widths[v])
         values = masks[start : start + height * width].reshape(height, width)
-        mask, unknown = values > 0, values == UNKNOWN
+        mask, unknown, disregarded = values > 0, values == UNKNOWN, values == DISREGARDED
         near = ndimage.uniform_filter(mask.astype(np.float32), 2 * rim + 1, mode="constant") > 1e-6
         if unknown.any():
             near[unknown] = _meets_cube(stack, v, unknown)
+        near &= ~disregarded
         y, x = np.nonzero(near)
         views.append(np.full(len(x), v, np.int32))
         pixels.append(np.stack([x, y], axis=1).astype(np.int32))
-        at_edge.append((_edge(mask) & ~_next_to(unknown))[y, x])
+        at_edge.append((_edge(mask) & ~_next_to(unknown | disregarded))[y, x])
     parts = (torch.as_tensor(np.concatenate(part)).to(stack.gray.device) for part in (views, pixels, at_edge))
     return PixelPool(*parts)
 

@@ -37,6 +37,7 @@ from dvr_cli.kernels import launch
 from dvr_cli.kernels.views import ViewArrays, divisor_for, stack_views
 from dvr_cli.scenes.checks import check_hull
 from dvr_cli.scenes.images import available_threads, load_views
+from dvr_cli.scenes.mask_conflicts import without_conflicts
 from dvr_cli.scenes.mask_repair import with_holes_filled
 from dvr_cli.scenes.views import LoadedView, Scene
 
@@ -162,8 +163,19 @@ def _load(scene: Scene, settings: Settings, watch: Watch) -> list[LoadedView]:
         views, filled = with_holes_filled(views, scene.unit_from_world)
         if filled:
             watch.report(Message(f"Filled holes in masks that nearly all others refute: {', '.join(filled)}"))
+        views, disregarded = without_conflicts(views, scene.unit_from_world)
+        if disregarded:
+            watch.report(Message(_say_moved(disregarded, len(views))))
     check_hull(scene, views)
     return views
+
+
+def _say_moved(disregarded: list[str], count: int) -> str:
+    named = ", ".join(disregarded[:5]) + (f" and {len(disregarded) - 5} more" if len(disregarded) > 5 else "")
+    return (
+        "Masks contradict each other about a part of the object: it seems to have moved between photographs. It is "
+        f"made as the other {count - len(disregarded)} show it, and disregarded in {named}."
+    )
 
 
 def _seen(scene: Scene, views: list[LoadedView], settings: Settings, watch: Watch, device: torch.device) -> SeenDepth:

@@ -20,12 +20,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from dvr_cli.kernels.launch import launch
-from dvr_cli.kernels.views import ViewArrays
+from dvr_cli.kernels.views import OBJECT, UNKNOWN, ViewArrays
 
 wp.set_module_options({"enable_backward": False})
 
 WORST_LOSS = wp.constant(0.9)
 LEAST_FACING = wp.constant(0.1)
+_OBJECT, _UNKNOWN = wp.constant(wp.uint8(OBJECT)), wp.constant(wp.uint8(UNKNOWN))
 NEVER = wp.constant(-1.0e9)
 """No sum of grey values; the compiler does not know that and must read what is asked for."""
 
@@ -229,8 +230,9 @@ def patch_kernel(
                     cy = int(in_source[1] / in_source[2])
                     ws = widths[source]
                     hs = heights[source]
-                    if cx >= 0 and cy >= 0 and cx < ws and cy < hs:  # noqa: SIM102 (the mask must not be read else)
-                        if masks[starts[source] + cy * ws + cx] != wp.uint8(0):
+                    if cx >= 0 and cy >= 0 and cx < ws and cy < hs:
+                        label = masks[starts[source] + cy * ws + cx]
+                        if label == _OBJECT or label == _UNKNOWN:  # noqa: SIM109 (Warp knows no tuples)
                             forward = intrinsics[source] * rotations[source]
                             turn = forward * back
                             shift = forward * (origin - centre)

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from dvr_cli.scenes.views import Camera, LoadedView
 
-BACKGROUND, OBJECT, UNKNOWN = 0, 1, 2
+BACKGROUND, OBJECT, UNKNOWN, DISREGARDED = 0, 1, 2, 3
 """What a pixel's mask says. A ray through an unknown pixel may hit or not: silhouettes have no say about it, but what
-it hits is compared with other photographs."""
+it hits is compared with other photographs. Through a disregarded one no ray is sent at all, since its photograph shows
+something else than all others."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class ViewArrays:
     gray: Float[Tensor, "pixels"]
     rgb: Float[Tensor, "pixels 3"]
     masks: UInt8[Tensor, "pixels"]
-    """BACKGROUND, OBJECT or UNKNOWN; all UNKNOWN for a view without a mask."""
+    """BACKGROUND, OBJECT, UNKNOWN or DISREGARDED; all UNKNOWN for a view without a mask."""
     starts: Int[Tensor, "v"]
     heights: Int[Tensor, "v"]
     widths: Int[Tensor, "v"]
@@ -87,12 +88,7 @@ def stack_views(
     `unit_from_world` is a similarity; the scale leaves pixels unchanged, so only rotations and centres change.
     """
     images = [shrink(view.image, divisor) for view in views]
-    masks = [
-        np.full(image.shape[:2], UNKNOWN, np.uint8)
-        if view.mask is None
-        else (shrink(view.mask.astype(np.float32), divisor) > 0.5).astype(np.uint8)
-        for view, image in zip(views, images, strict=True)
-    ]
+    masks = [_labels(view, divisor, image.shape[:2]) for view, image in zip(views, images, strict=True)]
     cameras = [shrink_camera(view.camera, divisor) for view in views]
     scale = np.cbrt(np.linalg.det(unit_from_world[:3, :3]))
     world_from_unit_rotation = unit_from_world[:3, :3].T / scale
@@ -118,3 +114,13 @@ def stack_views(
         rotations=tensor(rotations),
         centres=tensor(centres),
     )
+
+
+def _labels(view: LoadedView, divisor: int, shape: tuple[int, int]) -> UInt8[np.ndarray, "h w"]:
+    """What the mask says of each pixel of the shrunk view."""
+    if view.mask is None:
+        return np.full(shape, UNKNOWN, np.uint8)
+    labels = (shrink(view.mask.astype(np.float32), divisor) > 0.5).astype(np.uint8)
+    if view.disregarded is not None:
+        labels[shrink(view.disregarded.astype(np.float32), divisor) > 0] = DISREGARDED
+    return labels

@@ -159,3 +159,5 @@ class LoadedView:
     """True = object; None when the scene has no mask for this view."""
     depth: Float[np.ndarray, "h w"] | None = None
     """Camera z in world units, NaN = unknown."""
+    disregarded: Bool[np.ndarray, "h w"] | None = None
+    """Pixels that nearly all other views contradict (`scenes.mask_conflicts`): neither mask nor photograph counts."""

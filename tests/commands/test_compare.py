@@ -67,7 +67,7 @@ def template(tmp_path_factory):
 
 @pytest.fixture
 def place(tmp_path, template, monkeypatch):
-    """A copy of the template, as the current folder; pictures of reports are small, and drawn in a tenth of the time."""
+    """A copy of the template, as the current folder; reports have small pictures, which saves most of the time."""
     monkeypatch.setattr(reporting, "write_report", partial(reporting.write_report, picture_size=96))
     folder = tmp_path / "place"
     shutil.copytree(template, folder)

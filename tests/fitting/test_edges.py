@@ -1,11 +1,17 @@
 """Masks' edges: which pixels they are, and how much they count."""
 
+from dataclasses import replace
+
+import numpy as np
 import torch
 
 from dvr_cli.fields.grid import GridField
 from dvr_cli.fitting.initial import neighbour_views
 from dvr_cli.fitting.pixels import pixel_pool
 from dvr_cli.fitting.step import EDGE_MEMORY, StepState, accumulate, trust_in_edges
+from dvr_cli.kernels.views import DISREGARDED, OBJECT, stack_views
+from dvr_cli.scenes.synthetic import synthetic_scene
+from dvr_cli.scenes.synthetic_shapes import sphere
 from tests.fitting.tiny_runs import TINY
 from tests.kernels.tiny_views import RADIUS, ball_sdf, ball_views
 
@@ -23,6 +29,25 @@ def test_edges_are_where_a_neighbour_differs():
         assert at_edge == any(mask[b, a] != mask[y, x] for a, b in inside_image)
         found += at_edge
     assert 40 < found < in_view.sum()
+
+
+def test_disregarded_pixels_are_not_drawn_and_have_no_edges():
+    scene, views, _ = synthetic_scene(sphere(RADIUS), views=2, image_size=64)
+    disregarded = np.zeros(views[0].image.shape[:2], bool)
+    disregarded[:, 31:] = True
+    for divisor in (1, 2):
+        views[0] = replace(views[0], disregarded=disregarded)
+        stack = stack_views(views, scene.unit_from_world, divisor, torch.device("cpu"))
+        height, width = int(stack.heights[0]), int(stack.widths[0])
+        first = 31 // divisor
+        labels = stack.masks[: height * width].reshape(height, width)
+        assert (labels[:, first:] == DISREGARDED).all() and (labels[:, :first] <= OBJECT).all()
+        pool = pixel_pool(stack, 3)
+        of_first = pool.views == 0
+        assert pool.pixels[of_first, 0].max() == first - 1
+        beside = of_first & (pool.pixels[:, 0] == first - 1)
+        assert not pool.at_edge[beside].any() and pool.at_edge[of_first].any()
+        assert (stack.masks[height * width :] <= OBJECT).all()
 
 
 def test_edges_lose_trust_as_more_rays_outside_them_hit():

@@ -11,7 +11,7 @@ from dvr_cli.config import Network, NetworkLosses
 from dvr_cli.fields.mlp import Decoder, NetworkField
 from dvr_cli.fitting import published_losses
 from dvr_cli.fitting.network_step import Draws, KnownPoints, Pixels, draw_patches, step_losses
-from dvr_cli.kernels.views import BACKGROUND, OBJECT, UNKNOWN
+from dvr_cli.kernels.views import BACKGROUND, DISREGARDED, OBJECT, UNKNOWN
 from tests.fitting.test_plain_paper import LOSSES, ball_scene
 from tests.kernels.tiny_views import ball_views
 
@@ -101,11 +101,12 @@ def test_hull_says_where_to_be_occupied_unless_depth_is_known():
         assert total.item() == pytest.approx(torch.nn.functional.softplus(-logit).sum().item(), rel=1e-12)
 
 
-def test_unknown_pixels_have_no_say_about_silhouettes():
+@pytest.mark.parametrize("label", [UNKNOWN, DISREGARDED])
+def test_unknown_pixels_have_no_say_about_silhouettes(label):
     field = NetworkField(Decoder(width=8, blocks=1).double())
     origins = torch.tensor([[0.1, 0.2, -3.0]]).double().expand(8, 3)
     directions = torch.tensor([[0.0, 0.0, 1.0]]).double().expand(8, 3)
-    pixels = Pixels(origins, directions, torch.zeros(8, 3).double(), torch.full((8,), UNKNOWN, dtype=torch.uint8))
+    pixels = Pixels(origins, directions, torch.zeros(8, 3).double(), torch.full((8,), label, dtype=torch.uint8))
     total, reported = step_losses(field, pixels, Draws.of(8, torch.Generator(), origins.device), Network(), 16)
     assert reported["free_space"] == 0 and reported["occupancy"] == 0 and "iou" not in reported
     total.backward()

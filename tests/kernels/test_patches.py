@@ -10,6 +10,7 @@ from dvr_cli.fitting.initial import mask_pixels, neighbour_views
 from dvr_cli.kernels import patches as kernels
 from dvr_cli.kernels.twins import patches as twins
 from dvr_cli.kernels.twins.cameras import in_double
+from dvr_cli.kernels.views import BACKGROUND, DISREGARDED, UNKNOWN
 from tests.kernels.tiny_views import PLANE_NORMAL, RADIUS
 from tests.tolerances import BENT_PATCH_SLOPE, OTHER_EXPOSURE, PATCH_LOSS, PATCH_SLOPE, assert_agree
 
@@ -194,10 +195,16 @@ def test_patches_that_leave_an_image_are_not_compared(plane, plane_rays):
 def test_backs_and_background_are_not_compared(plane, plane_rays):
     for array in kernels.patch_ncc(plane, **plane_rays | {"normals": -plane_rays["normals"]}):
         assert torch.all(array == 0)
-    masks = plane.masks.clone()
-    masks[plane.starts[1] :] = 0
-    for array in kernels.patch_ncc(replace(plane, masks=masks), **plane_rays):
-        assert torch.all(array == 0)
+    for label in (BACKGROUND, DISREGARDED):
+        masks = plane.masks.clone()
+        masks[plane.starts[1] :] = label
+        for array in kernels.patch_ncc(replace(plane, masks=masks), **plane_rays):
+            assert torch.all(array == 0)
+    unknown = replace(plane, masks=torch.full_like(plane.masks, UNKNOWN))
+    for array, expected in zip(
+        kernels.patch_ncc(unknown, **plane_rays), kernels.patch_ncc(plane, **plane_rays), strict=True
+    ):
+        assert torch.equal(array, expected)
 
 
 def test_no_rays(plane, plane_rays):

@@ -153,9 +153,7 @@ def test_a_texture_is_not_kept():
     assert simplify(textured, faces=100).mesh.texture is None
 
 
-@pytest.mark.parametrize(
-    ("components", "faces"), [pytest.param(10_000, 200_000, marks=pytest.mark.slow), (1000, 100)]
-)
+@pytest.mark.parametrize(("components", "faces"), [pytest.param(10_000, 200_000, marks=pytest.mark.slow), (1000, 100)])
 def test_many_components_all_stay_bodies(components, faces):
     original = many_balls(components)
     simple = simplify(original, faces=faces)
