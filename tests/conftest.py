@@ -8,14 +8,11 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
 
-from checked_types import leave_kernels_alone, leave_local_functions_alone
-from jaxtyping import install_import_hook
+from checked_types import check_types
 from one_core_each import take_one_core
 
 take_one_core(os.environ.get("PYTEST_XDIST_WORKER"))
-leave_kernels_alone()
-leave_local_functions_alone()
-install_import_hook("dvr_cli", "checked_types.checked")
+check_types("dvr_cli")
 
 import pytest  # noqa: E402
 

@@ -3,7 +3,7 @@
 Strict carving gives a place to whoever calls it background, so a lid that stood elsewhere in some photographs is gone
 from all of them but for shreds. Here masks vote first: places that many masks miss (the hull does not cover their
 object) and few refute show where there is a conflict. Then some photographs are found whose masks agree about the
-places around: all but a few, or else the longest run of photographs, in the order of their names, since things move
+places around: all but a few that refute most, or else the longest run of photographs, in the order of their names, since things move
 between turns of the camera rather than back and forth. The others are disregarded there. Masks that agree up to a pixel
 or two are left alone.
 """
@@ -32,8 +32,6 @@ MISSED = 0.2
 """Share of all views that have to miss a place. A part that moved: 0.5; masks that are a pixel off: up to 0.15."""
 REACH = 12
 """Voxels around missed places that are looked at: what moved is larger than what is missed of it."""
-LOUD = 0.1
-"""A mask that refutes more than this share of the missed places is one of the few that may be wrong alone."""
 ONE_MISSES, ALL_MISS = 0.2, 0.03
 """Of what shows the places in question alone, the shares that masks that agree may miss: of one mask and of all."""
 SHORTEST = 0.2
@@ -131,10 +129,13 @@ def _outvoted(
 
 
 def _agreeing(quarrel: _Quarrel) -> Int[np.ndarray, "c"] | None:
-    """Masks that agree: all but the loudest, or the longest run; None where neither is to be had."""
-    quiet = np.flatnonzero(quarrel.refuted[:, quarrel.missed].mean(axis=1) <= LOUD)
-    if len(quiet) >= (1 - DISSENT) * len(quarrel.masks) and quarrel.agree(quiet):
-        return quiet
+    """Masks that agree: all but those few that refute the most, or the longest run; None where neither is to be had."""
+    count = len(quarrel.masks)
+    loudest_first = np.argsort(-quarrel.refuted[:, quarrel.missed].sum(axis=1), kind="stable")
+    for wrong in range(1, int(DISSENT * count) + 1):
+        quiet = np.sort(loudest_first[wrong:])
+        if quarrel.agree(quiet):
+            return quiet
     return _longest_run(quarrel)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float
 
+from dvr_cli.scenes.images import available_threads
 from dvr_cli.scenes.synthetic_shapes import Shape, demo_shape, sphere
 from dvr_cli.scenes.views import Camera, LoadedView, Scene, View
 
@@ -189,7 +190,7 @@ def make_views(
     def photograph(index: int) -> LoadedView:
         return _photograph(shape, cameras[index], unit_from_world, f"{index:03d}.png", with_depth)
 
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(available_threads()) as pool:
         return list(pool.map(photograph, range(views)))
 
 

@@ -16,23 +16,29 @@ PLACE, MOVED_TO = 0.35, 0.52
 
 def _with_plate(place):
     plate = RoundedBox((0.04, 0.22, 0.22), 0.03, (place, 0.0, 0.0))
-    return Shape(Blend(Sphere(0.38, (-0.25, 0.0, 0.0)), plate, softness=1e-3), sphere(shortest_wave=0.1).texture, 0.8)
+    return Shape(Blend(Sphere(0.38, (-0.25, 0.0, 0.0)), plate, softness=0.02), sphere(shortest_wave=0.1).texture, 0.8)
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory):
+    """(the scene on disk, its similarity)."""
+    folder = tmp_path_factory.mktemp("moved") / "scene"
+    described, views, _ = synthetic_scene(_with_plate(PLACE), VIEWS, 80)
+    moved = synthetic_scene(_with_plate(MOVED_TO), VIEWS, 80)[1]
+    write_scene(folder, [*views[:MOVED_AT], *moved[MOVED_AT:]], described.world_from_unit)
+    return read_described_scene(folder, {"masks": True}), described.world_from_unit
 
 
 @pytest.mark.parametrize("mend", [True, False])
-def test_a_moved_part_stays_where_most_photographs_show_it(tmp_path, mend):
-    described, views, _ = synthetic_scene(_with_plate(PLACE), VIEWS, 96)
-    moved = synthetic_scene(_with_plate(MOVED_TO), VIEWS, 96)[1]
-    write_scene(tmp_path / "scene", [*views[:MOVED_AT], *moved[MOVED_AT:]], described.world_from_unit)
-    scene = read_described_scene(tmp_path / "scene", {"masks": True})
+def test_a_moved_part_stays_where_most_photographs_show_it(scene, tmp_path, mend):
     settings = TINY.model_copy(update={"start": TINY.start.model_copy(update={"fill_masks": mend})})
     observer = Observer()
-    fit(scene, tmp_path / "run", settings, observer)
+    fit(scene[0], tmp_path / "run", settings, observer)
     named = [message for message in observer.messages if "seems to have moved" in message]
     assert bool(named) == mend
     if mend:
         assert f"{MOVED_AT:03d}.png" in named[0] and f"{MOVED_AT - 1:03d}.png" not in named[0]
     field, world_from_field = load_field(RunFolder.open(tmp_path / "run"))
-    middle = described.world_from_unit @ torch.tensor([PLACE, 0.0, 0.0, 1.0]).double().numpy()
+    middle = scene[1] @ torch.tensor([PLACE, 0.0, 0.0, 1.0]).double().numpy()
     point = torch.linalg.solve(torch.as_tensor(world_from_field), torch.as_tensor(middle))[None, :3].float()
     assert bool(field.value(point) < 0) == mend

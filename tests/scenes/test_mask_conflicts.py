@@ -15,18 +15,18 @@ VIEWS, MOVED_AT = 30, 19
 def ball_with_lid(place):
     """A ball and, apart from it, a thin plate at x = `place`."""
     lid = RoundedBox((0.02, 0.22, 0.22), 0.02, (place, 0.0, 0.0))
-    both = Blend(Sphere(0.38, (-0.25, 0.0, 0.0)), lid, softness=1e-3)
+    both = Blend(Sphere(0.38, (-0.25, 0.0, 0.0)), lid, softness=0.02)
     return Shape(both, solid_texture(np.random.default_rng(0), 0.1), 0.8)
 
 
 @pytest.fixture(scope="module")
 def scene():
-    return synthetic_scene(ball_with_lid(0.35), VIEWS, 128)
+    return synthetic_scene(ball_with_lid(0.35), VIEWS, 112)
 
 
 @pytest.fixture(scope="module")
 def moved():
-    return synthetic_scene(ball_with_lid(0.5), VIEWS, 128)[1]
+    return synthetic_scene(ball_with_lid(0.5), VIEWS, 112)[1]
 
 
 def names_of(views):
@@ -46,7 +46,7 @@ def test_the_part_stays_where_the_longest_run_shows_it(scene, moved):
             still_taken += (truth.mask & ~view.mask & ~view.disregarded).sum()
             assert (view.mask & ~view.disregarded).sum() > 0.4 * view.mask.sum()
             np.testing.assert_array_equal(view.mask, moved[int(view.name[:3])].mask)
-    assert taken > 1000 and still_taken < 0.1 * taken
+    assert taken > 500 and still_taken < 0.1 * taken
 
 
 def test_the_run_may_be_the_last_one(scene, moved):
@@ -64,7 +64,7 @@ def test_the_order_is_that_of_names(scene, moved):
 
 def test_few_wrong_masks_are_disregarded_alone(scene, moved):
     """The part is elsewhere in two photographs that do not follow each other: no run is needed."""
-    views = [moved[index] if index in (7, 18) else view for index, view in enumerate(scene[1])]
+    views = [moved[index] if index in (7, 14) else view for index, view in enumerate(scene[1])]
     _, names = without_conflicts(views, scene[0].unit_from_world)
     assert views[7].name in names and len(names) <= 3
 

@@ -1,37 +1,72 @@
-"""How the tests check annotations at run time: with beartype, with the exceptions that type checkers make as well."""
+"""How the tests check annotations at run time: with beartype, with the exceptions that type checkers make as well.
+
+jaxtyping's import hook decorates every function so that its parameters are checked twice and bound to names at each
+call, for the sake of its messages; that was a third of the time of the tests. Here functions are checked once.
+"""
 
 import ast
-from typing import IO, BinaryIO, TextIO
+import functools
+from collections.abc import Callable
+from types import FunctionType
+from typing import IO, Any, BinaryIO, TextIO
 
 from beartype import BeartypeConf, FrozenDict, beartype
-from jaxtyping import _import_hook
+from jaxtyping import _decorator, _import_hook, install_import_hook, jaxtyped
 
 # PEP 484 lets whole numbers stand for floats. Many of the standard library's own files (a member of a zip archive, a
 # captured stderr) lack a method or two of typing.IO, so files are not looked at.
 _FILES: dict = {hint: object for hint in (IO[bytes], IO[str], TextIO, BinaryIO)}
-checked = beartype(conf=BeartypeConf(is_pep484_tower=True, hint_overrides=FrozenDict(_FILES)))
+checked_class = beartype(conf=BeartypeConf(is_pep484_tower=True, hint_overrides=FrozenDict(_FILES)))
+_FUNCTIONS = "functions"
 
 
-def leave_kernels_alone() -> None:
-    """Let the import hook pass over `@wp.kernel` and `@wp.func` like `@no_type_check`: Warp compiles their source."""
-    is_marked = _import_hook._is_no_type_check
+def checked_function(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, its parameters and what it returns checked in one scope of names for sizes."""
+    checked = checked_class(_with_known_names(function))
 
-    def is_unchecked(decorator: ast.AST) -> bool:
-        return ast.unparse(decorator) in ("wp.kernel", "wp.func") or is_marked(decorator)
+    @functools.wraps(function)
+    def in_own_scope(*arguments: Any, **named: Any) -> Any:
+        with jaxtyped("context"):
+            return checked(*arguments, **named)
 
-    _import_hook._is_no_type_check = is_unchecked
+    return in_own_scope
 
 
-def leave_local_functions_alone() -> None:
-    """Let the import hook pass over functions within functions, and all that stands in them.
+def _with_known_names(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A copy whose annotations have no names in them that are unknown so far; those parameters are not checked."""
+    assert isinstance(function, FunctionType)
+    copy = FunctionType(
+        function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
+    )
+    functools.update_wrapper(copy, function)
+    del copy.__wrapped__
+    copy.__kwdefaults__ = function.__kwdefaults__
+    copy.__annotations__ = {
+        name: _decorator._destring_annotation(annotation, function.__globals__)
+        for name, annotation in function.__annotations__.items()
+    }
+    return copy
 
-    A `def` in a body is decorated anew each time that the body runs, and writing the checks of one takes a millisecond:
-    two thirds of the time of a tiny reconstruction. The type checker reads their annotations.
+
+def check_types(package: str) -> None:
+    """Check the annotations of all functions and dataclasses of a package that has not been imported yet.
+
+    Left alone are `@wp.kernel` and `@wp.func`, since Warp compiles their source, and functions in functions: a `def`
+    in a body is decorated anew each time that the body runs, which takes a millisecond. The type checker reads theirs.
     """
-    decorate = _import_hook.JaxtypingTransformer.visit_FunctionDef
+    _import_hook._is_no_type_check = _is_left_alone
+    _import_hook.JaxtypingTransformer.visit_FunctionDef = _decorate
+    _import_hook.Typechecker.lookup[_FUNCTIONS] = checked_function
+    install_import_hook(package, "checked_types.checked_class")
 
-    def decorate_unless_local(self: _import_hook.JaxtypingTransformer, node: ast.FunctionDef) -> ast.FunctionDef:
-        is_local = any(isinstance(parent, ast.FunctionDef) for parent in self._parents)
-        return node if is_local else decorate(self, node)
 
-    _import_hook.JaxtypingTransformer.visit_FunctionDef = decorate_unless_local
+def _is_left_alone(decorator: ast.AST) -> bool:
+    return ast.unparse(decorator).split(".")[-1] in ("kernel", "func", "no_type_check")
+
+
+def _decorate(self: _import_hook.JaxtypingTransformer, node: ast.FunctionDef) -> ast.FunctionDef:
+    """Decorate a function of a module or a class; what stands within it is not visited."""
+    if self._no_type_check_level == 0 and not any(map(_is_left_alone, node.decorator_list)):
+        lookup = f"jaxtyping._import_hook.Typechecker.lookup[{_FUNCTIONS!r}]"
+        node.decorator_list.append(ast.copy_location(ast.parse(lookup, mode="eval").body, node))
+    return node
