@@ -3,9 +3,9 @@
 Strict carving gives a place to whoever calls it background, so a lid that stood elsewhere in some photographs is gone
 from all of them but for shreds. Here masks vote first: places that many masks miss (the hull does not cover their
 object) and few refute show where there is a conflict. Then some photographs are found whose masks agree about the
-places around: all but a few that refute most, or else the longest run of photographs, in the order of their names, since things move
-between turns of the camera rather than back and forth. The others are disregarded there. Masks that agree up to a pixel
-or two are left alone.
+places around: all but a few that refute most, or else the longest run of photographs in the order of their names, since
+things move between turns of the camera rather than back and forth. The others are disregarded there. Masks that agree
+up to a pixel or two are left alone.
 """
 
 from collections.abc import Sequence
