@@ -23,10 +23,9 @@ demo: $(INSTALLED)
 # The tests start some hundred processes; where the environment forbids compiled files, each would compile all it imports.
 test examples: export PYTHONDONTWRITEBYTECODE :=
 
-# The tests come last, so that their summary is the last line; one process and one thread per core. Files come in their own
-# order: in that of xdist those of few but long tests come last, and one core waits for the other.
+# The tests come last, so that their summary is the last line; one process and one thread per core.
 test: lint typecheck examples
-	$(BIN)/python -m pytest -n logical --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n logical --dist loadfile
 
 lint: $(INSTALLED_DEV)
 	$(BIN)/ruff check .
