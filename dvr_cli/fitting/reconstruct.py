@@ -37,6 +37,7 @@ from dvr_cli.kernels import launch
 from dvr_cli.kernels.views import ViewArrays, divisor_for, stack_views
 from dvr_cli.scenes.checks import check_hull
 from dvr_cli.scenes.images import available_threads, load_views
+from dvr_cli.scenes.listing import listed
 from dvr_cli.scenes.mask_conflicts import without_conflicts
 from dvr_cli.scenes.mask_repair import with_holes_filled
 from dvr_cli.scenes.views import LoadedView, Scene
@@ -171,10 +172,9 @@ def _load(scene: Scene, settings: Settings, watch: Watch) -> list[LoadedView]:
 
 
 def _say_moved(disregarded: list[str], count: int) -> str:
-    named = ", ".join(disregarded[:5]) + (f" and {len(disregarded) - 5} more" if len(disregarded) > 5 else "")
     return (
         "Masks contradict each other about a part of the object: it seems to have moved between photographs. It is "
-        f"made as the other {count - len(disregarded)} show it, and disregarded in {named}."
+        f"made as the other {count - len(disregarded)} show it, and disregarded in {len(disregarded)}: {listed(disregarded)}"
     )
 
 

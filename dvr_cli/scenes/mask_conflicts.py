@@ -16,7 +16,17 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import ndimage
 
-from dvr_cli.scenes.hull import Silhouette, ball_samples, count_votes, grown, pixels_of, projected, sampled, silhouettes
+from dvr_cli.scenes.hull import (
+    Silhouette,
+    ball_samples,
+    count_votes,
+    dissents,
+    grown,
+    look_up,
+    projected,
+    sampled,
+    silhouettes,
+)
 from dvr_cli.scenes.images import available_threads
 from dvr_cli.scenes.views import LoadedView
 
@@ -51,16 +61,10 @@ class _Mask:
     coarse: Silhouette
     """A voxel is about a pixel wide."""
 
-    def refutes(self, points: Float[np.ndarray, "p 3"]) -> Bool[np.ndarray, "2 p"]:
-        """Whether each point is seen, and whether it is seen as background."""
-        pixel, seen = pixels_of(self.fine, points)
-        return np.stack([seen, seen & ~self.fine.mask.reshape(-1)[pixel]])
-
     def misses(self, hull: Float[np.ndarray, "p 3"], points: Float[np.ndarray, "q 3"]) -> Bool[np.ndarray, "q"]:
         """Points seen at pixels of the object, more than a pixel across, that the hull does not cover."""
         missed = ndimage.binary_opening(self.coarse.mask & ~self.shows(hull))
-        pixel, seen = pixels_of(self.coarse, points)
-        return seen & missed.reshape(-1)[pixel]
+        return look_up(replace(self.coarse, mask=missed), points)[1]
 
     def shows(self, points: Float[np.ndarray, "p 3"]) -> Bool[np.ndarray, "h w"]:
         """The coarse pixels that points project to, without the gaps between them."""
@@ -158,9 +162,9 @@ def _hull_and_missed(
 ) -> tuple[Float[np.ndarray, "h 3"], Float[np.ndarray, "m 3"]]:
     """The points that no mask refutes, and those that many miss and few refute."""
     seen, background = np.zeros((2, len(points)), np.int32)
-    for one_seen, one_refuted in pool.map(lambda mask: mask.refutes(points), masks):
-        seen += one_seen
-        background += one_refuted
+    for one_sees, on_mask in pool.map(lambda mask: look_up(mask.fine, points), masks):
+        seen += one_sees
+        background += one_sees & ~on_mask
     inside = (background == 0) & (seen >= 2)
     open_to_doubt = points[~inside & (background <= DISSENT * seen) & (seen >= 2)]
     hull = points[inside]
@@ -176,7 +180,7 @@ def _quarrel(
     """What the masks say of the places around the missed ones."""
     around, is_missed, is_near = _surroundings(missed, hull)
     body = hull[~is_near]
-    refuted = np.stack([refuted for _, refuted in pool.map(lambda mask: mask.refutes(around), masks)])
+    refuted = dissents([mask.fine for mask in masks], around)
     alone = list(pool.map(lambda mask: mask.shows(around) & ~ndimage.binary_dilation(mask.shows(body)), masks))
     return _Quarrel(around, is_missed, refuted, alone, masks)
 

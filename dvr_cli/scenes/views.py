@@ -160,4 +160,5 @@ class LoadedView:
     depth: Float[np.ndarray, "h w"] | None = None
     """Camera z in world units, NaN = unknown."""
     disregarded: Bool[np.ndarray, "h w"] | None = None
-    """Pixels that nearly all other views contradict (`scenes.mask_conflicts`): neither mask nor photograph counts."""
+    """Where a part of the object stands elsewhere than in other views (`scenes.mask_conflicts`): neither mask nor
+    photograph counts there."""

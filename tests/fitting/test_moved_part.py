@@ -7,24 +7,19 @@ from dvr_cli.fitting.reconstruct import load_field
 from dvr_cli.fitting.run_folder import RunFolder
 from dvr_cli.fitting.scene_description import read_described_scene
 from dvr_cli.scenes.synthetic import synthetic_scene, write_scene
-from dvr_cli.scenes.synthetic_shapes import Blend, RoundedBox, Shape, Sphere, sphere
 from tests.fitting.tiny_runs import TINY, Observer, fit
+from tests.scenes.moving_plate import ball_with_plate
 
 VIEWS, MOVED_AT = 24, 16
 PLACE, MOVED_TO = 0.35, 0.52
-
-
-def _with_plate(place):
-    plate = RoundedBox((0.04, 0.22, 0.22), 0.03, (place, 0.0, 0.0))
-    return Shape(Blend(Sphere(0.38, (-0.25, 0.0, 0.0)), plate, softness=0.02), sphere(shortest_wave=0.1).texture, 0.8)
 
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory):
     """(the scene on disk, its similarity)."""
     folder = tmp_path_factory.mktemp("moved") / "scene"
-    described, views, _ = synthetic_scene(_with_plate(PLACE), VIEWS, 80)
-    moved = synthetic_scene(_with_plate(MOVED_TO), VIEWS, 80)[1]
+    described, views, _ = synthetic_scene(ball_with_plate(PLACE), VIEWS, 80)
+    moved = synthetic_scene(ball_with_plate(MOVED_TO), VIEWS, 80)[1]
     write_scene(folder, [*views[:MOVED_AT], *moved[MOVED_AT:]], described.world_from_unit)
     return read_described_scene(folder, {"masks": True}), described.world_from_unit
 

@@ -7,26 +7,19 @@ import pytest
 
 from dvr_cli.scenes.mask_conflicts import without_conflicts
 from dvr_cli.scenes.synthetic import synthetic_scene
-from dvr_cli.scenes.synthetic_shapes import Blend, RoundedBox, Shape, Sphere, solid_texture
+from tests.scenes.moving_plate import ball_with_plate
 
 VIEWS, MOVED_AT = 30, 19
 
 
-def ball_with_lid(place):
-    """A ball and, apart from it, a thin plate at x = `place`."""
-    lid = RoundedBox((0.02, 0.22, 0.22), 0.02, (place, 0.0, 0.0))
-    both = Blend(Sphere(0.38, (-0.25, 0.0, 0.0)), lid, softness=0.02)
-    return Shape(both, solid_texture(np.random.default_rng(0), 0.1), 0.8)
-
-
 @pytest.fixture(scope="module")
 def scene():
-    return synthetic_scene(ball_with_lid(0.35), VIEWS, 112)
+    return synthetic_scene(ball_with_plate(0.35), VIEWS, 112)
 
 
 @pytest.fixture(scope="module")
 def moved():
-    return synthetic_scene(ball_with_lid(0.5), VIEWS, 112)[1]
+    return synthetic_scene(ball_with_plate(0.5), VIEWS, 112)[1]
 
 
 def names_of(views):

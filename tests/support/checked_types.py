@@ -1,7 +1,7 @@
 """How the tests check annotations at run time: with beartype, with the exceptions that type checkers make as well.
 
 jaxtyping's import hook decorates every function so that its parameters are checked twice and bound to names at each
-call, for the sake of its messages; that was a third of the time of the tests. Here functions are checked once.
+call, for the sake of its messages. Here functions are checked once.
 """
 
 import ast
