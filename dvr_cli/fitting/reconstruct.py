@@ -172,9 +172,10 @@ def _load(scene: Scene, settings: Settings, watch: Watch) -> list[LoadedView]:
 
 
 def _say_moved(disregarded: list[str], count: int) -> str:
+    agreeing = count - len(disregarded)
     return (
         "Masks contradict each other about a part of the object: it seems to have moved between photographs. It is "
-        f"made as the other {count - len(disregarded)} show it, and disregarded in {len(disregarded)}: {listed(disregarded)}"
+        f"made as {agreeing} of them show it, and disregarded in {len(disregarded)}: {listed(disregarded)}"
     )
 
 
