@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dvr_cli.kernels.grid import cube_interval, sample
 from dvr_cli.kernels.launch import launch
-from dvr_cli.kernels.patches import compare_patch, reference_patch
+from dvr_cli.kernels.patches import compare_patch, reference_patch, taps_of
 from dvr_cli.kernels.views import ViewArrays
 
 wp.set_module_options({"enable_backward": False})
@@ -81,6 +81,7 @@ def sweep_kernel(
     pixel_x: wp.array(dtype=wp.int32),
     pixel_y: wp.array(dtype=wp.int32),
     radius: int,
+    taps: wp.array(dtype=wp.float32),
     noise: float,
     t_out: wp.array(dtype=wp.float32),
     score_out: wp.array(dtype=wp.float32),
@@ -127,7 +128,7 @@ def sweep_kernel(
                         turn = forward * back
                         shift = forward * (origin - centres[source])
                         found = compare_patch(
-                            gray, start, width, pixel, radius, reference[0], norm, noise,
+                            gray, start, width, pixel, taps, reference[0], norm, noise,
                             starts[source], heights[source], widths[source], shift, turn * facing, t, plane,
                             wp.vec2(0.0, 0.0),
                         )  # fmt: skip
@@ -308,7 +309,8 @@ def sweep(
     cameras = [stack.starts, stack.heights, stack.widths, stack.intrinsics, stack.inverse_intrinsics]
     inputs = [stack.gray, stack.masks, *cameras, stack.rotations, stack.centres, neighbours.reshape(-1)]
     inputs += [neighbours.shape[1], min(sources, neighbours.shape[1]), hull.reshape(-1), hull.shape[0], planes]
-    launch(sweep_kernel, len(pixels), [*inputs, pixel_views, x, y, radius, noise, t, score], hull.device, least=64)
+    inputs += [pixel_views, x, y, radius, taps_of(radius, hull.device), noise]
+    launch(sweep_kernel, len(pixels), [*inputs, t, score], hull.device, least=64)
     return t, score
 
 

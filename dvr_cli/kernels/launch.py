@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import cache
+from typing import Any, TypeVar
 
 import torch
 import warp as wp
@@ -124,11 +125,9 @@ def threads() -> int:
     return _pool.threads
 
 
-def as_warp(value: object) -> object:
-    """A torch tensor as a Warp array without a copy; vectors and matrices by their trailing shape; others unchanged."""
-    if not isinstance(value, Tensor):
-        return value
-    tensor = value.detach()
+def as_warp(tensor: Tensor) -> wp.array:
+    """A tensor as an array of a Warp struct, without a copy; vectors and matrices by their trailing shape."""
+    tensor = tensor.detach()
     if tensor.dtype == torch.float32 and tensor.ndim == 3 and tensor.shape[1:] == (3, 3):
         return wp.from_torch(tensor, dtype=wp.mat33)
     if tensor.dtype == torch.float32 and tensor.ndim == 2 and tensor.shape[1] == 3:
@@ -138,11 +137,35 @@ def as_warp(value: object) -> object:
     return wp.from_torch(tensor.reshape(-1) if tensor.dtype == torch.float32 else tensor)
 
 
+@cache
+def _dtypes(kernel: wp.Kernel) -> list[Any]:
+    """Of each parameter of a kernel: what its array holds; of one that is not an array: its own type."""
+    return [getattr(annotation, "dtype", annotation) for annotation in kernel.func.__annotations__.values()]
+
+
+def _described(kernel: wp.Kernel, inputs: list[object], leading: int, device: torch.device) -> list[object]:
+    """The inputs with Warp's descriptors, which keep them alive, in the place of tensors.
+
+    A descriptor costs a third of an array object, but Warp does not compare it with the kernel's signature: its
+    parameters after the first `leading` ones do that here.
+    """
+    described: list[object] = []
+    for value, dtype in zip(inputs, _dtypes(kernel)[leading:], strict=True):
+        if not isinstance(value, Tensor):
+            described.append(value)
+            continue
+        if value.device != device:
+            raise ValueError(f"{kernel.key} runs on {device} and got a tensor on {value.device}")
+        flat = value.detach() if hasattr(dtype, "_shape_") else value.detach().reshape(-1)
+        described.append(wp.from_torch(flat, dtype=dtype, return_ctype=True))
+    return described
+
+
 def launch(kernel: wp.Kernel, dim: int, inputs: list[object], device: torch.device, least: int = 256) -> None:
     """Run `kernel(first, *inputs)` for items 0 to dim - 1; a slice is not smaller than `least` items."""
     if dim == 0:
         return
-    arguments = [as_warp(value) for value in inputs]
+    arguments = _described(kernel, inputs, 1, device)
     if device.type != "cpu":
         stream = wp.stream_from_torch(torch.cuda.current_stream(device))
         wp.launch(kernel, dim=dim, inputs=[0, *arguments], device=str(device), stream=stream)
@@ -219,7 +242,7 @@ def launch_slabs(kernel: wp.Kernel, extent: int, inputs: list[object], device: t
     """
     if samples == 0:
         return
-    arguments = [as_warp(value) for value in inputs]
+    arguments = _described(kernel, inputs, 2, device)
     if device.type != "cpu":
         stream = wp.stream_from_torch(torch.cuda.current_stream(device))
         wp.launch(kernel, dim=samples, inputs=[0, extent, *arguments], device=str(device), stream=stream)

@@ -7,11 +7,13 @@ Notation: the pixel's ray is o + t w; n is the unit normal at its hit. The plane
 
 With a and b the zero-mean reference and source patches over their lengths |a|, |b| (each length^2 is raised by
 size * noise^2, so that a patch without texture has no say), the loss is 1 - a.b = |a - b|^2 / 2 + const. Its slope is
--a.(db/dt), its Gauss-Newton curvature |db/dt|^2. All of it follows from seven sums, so that no patch is stored.
+-a.(db/dt), its Gauss-Newton curvature |db/dt|^2. All of it follows from seven sums, so that no patch is stored. A CPU
+forms them for eight pixels of a patch at once, in its vector registers.
 A pixel keeps the best `keep` of its source views (the others may be occluded).
 Sources: plane-induced patch warping as in Geo-NeuS (Fu et al., 2022) and PGSR (Chen et al., 2024).
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -22,13 +24,23 @@ from torch import Tensor
 from dvr_cli.kernels.launch import launch
 from dvr_cli.kernels.views import OBJECT, UNKNOWN, ViewArrays
 
-wp.set_module_options({"enable_backward": False})
+wp.set_module_options({"enable_backward": False, "max_unroll": 0})
+# Loops are left to the compiler, which makes better vector instructions of one that it has unrolled itself.
 
 WORST_LOSS = wp.constant(0.9)
 LEAST_FACING = wp.constant(0.1)
 _OBJECT, _UNKNOWN = wp.constant(wp.uint8(OBJECT)), wp.constant(wp.uint8(UNKNOWN))
-NEVER = wp.constant(-1.0e9)
-"""No sum of grey values; the compiler does not know that and must read what is asked for."""
+LANES = 8
+"""Pixels of a patch that are worked on side by side: the compiler makes vector instructions of loops over them."""
+NOT_NEGATIVE = wp.constant(0x7FFFFFFF)
+"""And-ed to an index, it spares the test for one that counts from an array's end."""
+Sums = wp.types.vector(length=LANES, dtype=wp.float32)
+
+
+@wp.func
+def total(sums: Sums):
+    """The sum over lanes."""
+    return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]))
 
 
 @wp.func
@@ -47,14 +59,25 @@ def reference_patch(gray: wp.array(dtype=wp.float32), start: int, width: int, pi
     return wp.vec2(middle + total / count, wp.max(squares - total * total / count, 0.0))
 
 
+@wp.func_native(
+    """
+    #if !defined(__CUDA_ARCH__)
+    __builtin_prefetch(values.data + index);
+    #endif
+    """
+)
+def prefetch(values: wp.array(dtype=wp.float32), index: int):
+    """Ask for the cache line of a value. A GPU has other threads to turn to while it waits."""
+
+
 @wp.func
-def touch_patch(gray: wp.array(dtype=wp.float32), start: int, width: int, height: int, x: int, y: int, radius: int):
-    """Read a value of every row of a patch, so that memory answers for all of them at once; their sum."""
-    touched = float(0.0)
-    if x >= 0 and x < width and y >= radius and y < height - radius - 1:
+def prefetch_patch(gray: wp.array(dtype=wp.float32), start: int, width: int, height: int, x: int, y: int, radius: int):
+    """Ask for all of a patch about (x, y) that lies in the image."""
+    if x >= radius and x < width - radius - 1 and y >= radius and y < height - radius - 1:
         for dy in range(-radius, radius + 2):
-            touched += gray[start + (y + dy) * width + x]
-    return touched
+            row = start + (y + dy) * width + x
+            prefetch(gray, row - radius)
+            prefetch(gray, row + radius + 1)
 
 
 @wp.func
@@ -63,7 +86,7 @@ def compare_patch(
     reference_start: int,
     reference_width: int,
     pixel: wp.vec2i,
-    radius: int,
+    taps: wp.array(dtype=wp.float32),
     reference_mean: float,
     reference_norm: float,
     noise: float,
@@ -78,79 +101,94 @@ def compare_patch(
 ):
     """(loss, d loss / dt, curvature) against one source view; loss 9 where the patch leaves the image.
 
-    H = shift plane^T + t slope, with slope = dH/dt. A pixel further along a row adds a column of each.
+    H = shift plane^T + t slope, with slope = dH/dt. The taps are those of `taps_of`.
     """
-    sum_s = float(0.0)
-    sum_d = float(0.0)
-    sum_ss = float(0.0)
-    sum_dd = float(0.0)
-    sum_sd = float(0.0)
-    sum_rs = float(0.0)
-    sum_rd = float(0.0)
-    inside = int(1)
+    sums_s = Sums()
+    sums_d = Sums()
+    sums_ss = Sums()
+    sums_dd = Sums()
+    sums_sd = Sums()
+    sums_rs = Sums()
+    sums_rd = Sums()
+    count = Sums()
+    outside = Sums()
+    middle_x = float(pixel[0]) + 0.5
+    middle_y = float(pixel[1]) + 0.5
+    middle = reference_start + pixel[1] * reference_width + pixel[0]
     last_x = float(source_width - 1)
     last_y = float(source_height - 1)
-    along_row = wp.vec3(slope[0, 0], slope[1, 0], slope[2, 0])
-    for dy in range(-radius, radius + 1):
-        p = wp.vec3(float(pixel[0]) + 0.5, float(pixel[1] + dy) + 0.5, 1.0)
-        row_slope = slope * p
-        row_facing = wp.dot(plane, p)
-        row_behind = bend[1] * float(dy * dy)
-        row = reference_start + (pixel[1] + dy) * reference_width + pixel[0]
-        for dx in range(-radius, radius + 1):
-            x = float(dx)
-            dq = row_slope + along_row * x
-            facing = row_facing + plane[0] * x
-            q = shift * facing + dq * t
-            iz = 1.0 / q[2]
-            px = q[0] * iz
-            py = q[1] * iz
-            du = (dq[0] - px * dq[2]) * iz
-            dv = (dq[1] - py * dq[2]) * iz
+    taps_count = taps.shape[0] // 3
+    tap = int(0)
+    while tap < taps_count:
+        for lane in range(LANES):
+            x = taps[tap + lane]
+            y = taps[taps_count + tap + lane]
+            used = taps[2 * taps_count + tap + lane]
+            rx = middle_x + x
+            ry = middle_y + y
+            facing = plane[0] * rx + plane[1] * ry + plane[2]
+            dq0 = slope[0, 0] * rx + slope[0, 1] * ry + slope[0, 2]
+            dq1 = slope[1, 0] * rx + slope[1, 1] * ry + slope[1, 2]
+            dq2 = slope[2, 0] * rx + slope[2, 1] * ry + slope[2, 2]
+            q2 = shift[2] * facing + dq2 * t
+            iz = 1.0 / q2
+            px = (shift[0] * facing + dq0 * t) * iz
+            py = (shift[1] * facing + dq1 * t) * iz
+            du = (dq0 - px * dq2) * iz
+            dv = (dq1 - py * dq2) * iz
             # The surface lies behind the plane by a quadratic in the offset: slide along the tap's ray to it.
-            behind = bend[0] * x * x + row_behind
+            behind = bend[0] * x * x + bend[1] * y * y
             sx = px + du * behind - 0.5
             sy = py + dv * behind - 0.5
-            front = facing < 0.0 and q[2] < 0.0
-            if front and sx >= 0.0 and sy >= 0.0 and sx < last_x and sy < last_y:
-                ix = int(sx)
-                iy = int(sy)
-                fx = sx - float(ix)
-                fy = sy - float(iy)
-                b = source_start + iy * source_width + ix
-                g00 = gray[b]
-                g01 = gray[b + source_width]
-                across_top = gray[b + 1] - g00
-                across_bottom = gray[b + source_width + 1] - g01
-                top = g00 + across_top * fx
-                down = g01 + across_bottom * fx - top
-                s = top + down * fy - reference_mean
-                d = (across_top + (across_bottom - across_top) * fy) * du + down * dv
-                r = gray[row + dx] - reference_mean
-                sum_s += s
-                sum_d += d
-                sum_ss += s * s
-                sum_dd += d * d
-                sum_sd += s * d
-                sum_rs += r * s
-                sum_rd += r * d
-            else:
-                inside = 0
-                break
-        if inside == 0:
-            break
-    if inside == 0:
+            # One after the other, not `and`: lanes must not part ways.
+            inside = wp.where(sx >= 0.0, used, 0.0)
+            inside = wp.where(sy >= 0.0, inside, 0.0)
+            inside = wp.where(sx < last_x, inside, 0.0)
+            inside = wp.where(sy < last_y, inside, 0.0)
+            inside = wp.where(facing < 0.0, inside, 0.0)
+            inside = wp.where(q2 < 0.0, inside, 0.0)
+            sx = wp.where(inside > 0.0, sx, 0.0)
+            sy = wp.where(inside > 0.0, sy, 0.0)
+            ix = int(sx)
+            iy = int(sy)
+            fx = sx - float(ix)
+            fy = sy - float(iy)
+            b = source_start + iy * source_width + ix
+            g00 = gray[b & NOT_NEGATIVE]
+            g01 = gray[(b + source_width) & NOT_NEGATIVE]
+            across_top = gray[(b + 1) & NOT_NEGATIVE] - g00
+            across_bottom = gray[(b + source_width + 1) & NOT_NEGATIVE] - g01
+            top = g00 + across_top * fx
+            down = g01 + across_bottom * fx - top
+            s = wp.where(inside > 0.0, top + down * fy - reference_mean, 0.0)
+            d = wp.where(inside > 0.0, (across_top + (across_bottom - across_top) * fy) * du + down * dv, 0.0)
+            r = gray[(middle + int(y) * reference_width + int(x)) & NOT_NEGATIVE] - reference_mean
+            sums_s[lane] = sums_s[lane] + s
+            sums_d[lane] = sums_d[lane] + d
+            sums_ss[lane] = sums_ss[lane] + s * s
+            sums_dd[lane] = sums_dd[lane] + d * d
+            sums_sd[lane] = sums_sd[lane] + s * d
+            sums_rs[lane] = sums_rs[lane] + r * s
+            sums_rd[lane] = sums_rd[lane] + r * d
+            count[lane] = count[lane] + used
+            outside[lane] = outside[lane] + (used - inside)
+        tap += LANES
+    if total(outside) > 0.0:
         return wp.vec3(9.0, 0.0, 0.0)
-    count = float((2 * radius + 1) * (2 * radius + 1))
-    ss = sum_ss - sum_s * sum_s / count + count * noise * noise
-    sd = sum_sd - sum_s * sum_d / count
-    dd = sum_dd - sum_d * sum_d / count
+    number = total(count)
+    sum_s = total(sums_s)
+    sum_d = total(sums_d)
+    ss = total(sums_ss) - sum_s * sum_s / number + number * noise * noise
+    sd = total(sums_sd) - sum_s * sum_d / number
+    dd = total(sums_dd) - sum_d * sum_d / number
+    sum_rs = total(sums_rs)
+    sum_rd = total(sums_rd)
     length = wp.sqrt(ss)
     # db/dt = d / |s| - s (s.d) / |s|^3
     k = sd / (ss * length)
     ncc = sum_rs / (length * reference_norm)
     gradient = -(sum_rd / length - sum_rs * k) / reference_norm
-    curvature = dd / ss - 2.0 * k * sd / length + k * k * (ss - count * noise * noise)
+    curvature = dd / ss - 2.0 * k * sd / length + k * k * (ss - number * noise * noise)
     return wp.vec3(1.0 - ncc, gradient, wp.max(curvature, 0.0))
 
 
@@ -177,6 +215,7 @@ def patch_kernel(
     sources_per_ray: int,
     keep: int,
     radius: int,
+    taps: wp.array(dtype=wp.float32),
     noise: float,
     loss_out: wp.array(dtype=wp.float32),
     slope_out: wp.array(dtype=wp.float32),
@@ -184,6 +223,22 @@ def patch_kernel(
     discord_out: wp.array(dtype=wp.float32),
 ):
     ray = first + wp.tid()
+    # Patches are rarely in a cache: those of the next ray come while this one's are compared.
+    after = ray + 1
+    if after < ray_views.shape[0]:
+        after_view = ray_views[after]
+        after_point = centres[after_view] + directions[after] * t[after]
+        prefetch_patch(
+            gray, starts[after_view], widths[after_view], heights[after_view], ray_x[after], ray_y[after], radius
+        )
+        for j in range(sources_per_ray):
+            source = sources[after * sources_per_ray + j]
+            if source >= 0:
+                in_source = intrinsics[source] * (rotations[source] * (after_point - centres[source]))
+                if in_source[2] > 0.0:
+                    cx = int(in_source[0] / in_source[2])
+                    cy = int(in_source[1] / in_source[2])
+                    prefetch_patch(gray, starts[source], widths[source], heights[source], cx, cy, radius)
     loss_out[ray] = 0.0
     slope_out[ray] = 0.0
     curvature_out[ray] = 0.0
@@ -207,18 +262,6 @@ def patch_kernel(
         plane = normal * back
         first_best = wp.vec3(9.0, 0.0, 0.0)
         second_best = wp.vec3(9.0, 0.0, 0.0)
-        # Patches of the sources are rarely in a cache; asked for one after the other they take a third longer.
-        touched = float(0.0)
-        for j in range(sources_per_ray):
-            source = sources[ray * sources_per_ray + j]
-            if source >= 0:
-                in_source = intrinsics[source] * (rotations[source] * (point - centres[source]))
-                if in_source[2] > 0.0:
-                    cx = int(in_source[0] / in_source[2])
-                    cy = int(in_source[1] / in_source[2])
-                    touched += touch_patch(gray, starts[source], widths[source], heights[source], cx, cy, radius)
-        if touched == NEVER:
-            return
         for j in range(sources_per_ray):
             source = sources[ray * sources_per_ray + j]
             if source >= 0:
@@ -237,7 +280,7 @@ def patch_kernel(
                             turn = forward * back
                             shift = forward * (origin - centre)
                             found = compare_patch(
-                                gray, start, width, pixel, radius, reference[0], norm, noise,
+                                gray, start, width, pixel, taps, reference[0], norm, noise,
                                 starts[source], hs, ws, shift, turn * facing, t[ray], plane, bends[ray],
                             )  # fmt: skip
                             if found[0] < first_best[0]:
@@ -268,6 +311,18 @@ class Comparison(NamedTuple):
     """How far apart in t the two sources that count want the surface, each by its own Newton step."""
 
 
+@lru_cache
+def taps_of(radius: int, device: torch.device) -> Float[Tensor, "t"]:
+    """Offsets of a patch's pixels from its middle: all x, all y, then 1 for each that is used.
+
+    There are (2 radius + 1)^2, and others that fill the last `LANES` up.
+    """
+    side = torch.arange(-radius, radius + 1, device=device)
+    y, x = (axis.reshape(-1) for axis in torch.meshgrid(side, side, indexing="ij"))
+    taps = torch.stack([x, y, torch.ones_like(x)]).float()
+    return torch.nn.functional.pad(taps, (0, -taps.shape[1] % LANES)).reshape(-1)
+
+
 def patch_ncc(
     stack: ViewArrays,
     ray_views: Int[Tensor, "r"],
@@ -294,6 +349,6 @@ def patch_ncc(
     cameras = [stack.starts, stack.heights, stack.widths, stack.intrinsics, stack.inverse_intrinsics]
     inputs = [stack.gray, stack.masks, *cameras, stack.rotations, stack.centres]
     inputs += [ray_views, x, y, directions, t, normals, bends]
-    inputs += [sources.reshape(-1), sources.shape[1], keep, radius, noise]
+    inputs += [sources.reshape(-1), sources.shape[1], keep, radius, taps_of(radius, t.device), noise]
     launch(patch_kernel, rays, [*inputs, loss, slope, curvature, discord], t.device, least=64)
     return Comparison(loss, slope, curvature, discord)

@@ -51,7 +51,7 @@ def _with_known_names(function: Callable[..., Any]) -> Callable[..., Any]:
 def check_types(package: str) -> None:
     """Check the annotations of all functions and dataclasses of a package that has not been imported yet.
 
-    Left alone are `@wp.kernel` and `@wp.func`, since Warp compiles their source, and functions in functions: a `def`
+    Left alone are Warp's decorators, since Warp compiles their source, and functions in functions: a `def`
     in a body is decorated anew each time that the body runs, which takes a millisecond. The type checker reads theirs.
     """
     _import_hook._is_no_type_check = _is_left_alone
@@ -61,7 +61,8 @@ def check_types(package: str) -> None:
 
 
 def _is_left_alone(decorator: ast.AST) -> bool:
-    return ast.unparse(decorator).split(".")[-1] in ("kernel", "func", "no_type_check")
+    called = decorator.func if isinstance(decorator, ast.Call) else decorator
+    return ast.unparse(called).split(".")[-1] in ("kernel", "func", "func_native", "no_type_check")
 
 
 def _decorate(self: _import_hook.JaxtypingTransformer, node: ast.FunctionDef) -> ast.FunctionDef:
