@@ -86,10 +86,15 @@ def _best_shift(mask: Bool[np.ndarray, "h w"], hull: Bool[np.ndarray, "h w"]) ->
     The overlap of all shifts is a correlation, found by Fourier transform. Where many shifts are as good as the best,
     their mean is taken.
     """
-    from scipy.signal import fftconvolve
-
     if not hull.any():
         return None
+    smaller, larger = sorted((int(mask.sum()), int(hull.sum())))
+    if smaller / larger - _iou(mask, hull) < BETTER_BY:
+        # Even one on top of the other they would not be enough better.
+        return None
+    # It takes a second to import.
+    from scipy.signal import fftconvolve
+
     height, width = mask.shape
     overlap = fftconvolve(hull.astype(np.float32), mask[::-1, ::-1].astype(np.float32))
     area = float(mask.sum() + hull.sum())

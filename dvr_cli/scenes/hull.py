@@ -93,14 +93,14 @@ def pixels_of(
 ) -> tuple[Int[np.ndarray, "p"], Bool[np.ndarray, "p"]]:
     """Flat index of the pixel that each point projects to (0 where unseen), and whether it is seen at all."""
     height, width = silhouette.mask.shape
-    homogeneous = points @ silhouette.projection[:, :3].T + silhouette.projection[:, 3]
-    w = homogeneous[:, 2]
+    column, row, w = silhouette.projection[:, :3] @ points.T + silhouette.projection[:, 3:]
     in_front = w > 0
-    safe_w = np.where(in_front, w, 1)
-    column = np.floor(homogeneous[:, 0] / safe_w)
-    row = np.floor(homogeneous[:, 1] / safe_w)
+    w[~in_front] = 1
+    column /= w
+    row /= w
     seen = in_front & (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    return np.where(seen, row * width + column, 0).astype(np.int64), seen
+    row, column = (np.where(seen, place, 0).astype(np.int64) for place in (row, column))
+    return row * width + column, seen
 
 
 def projected(silhouette: Silhouette, points: Float[np.ndarray, "p 3"]) -> Bool[np.ndarray, "h w"]:
