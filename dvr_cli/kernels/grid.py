@@ -6,6 +6,20 @@ A grid of n^3 vertices spans the cube [-1, 1]^3; vertex (i, j, k) lies at -1 + 2
 
 import warp as wp
 
+NOT_NEGATIVE = wp.constant(0x7FFFFFFF)
+"""And-ed to an index, it spares the test for one that counts from an array's end."""
+
+
+@wp.func_native(
+    """
+    #if !defined(__CUDA_ARCH__)
+    __builtin_prefetch(values.data + index);
+    #endif
+    """
+)
+def prefetch(values: wp.array(dtype=wp.float32), index: int):
+    """Ask for the cache line of a value. A GPU has other threads to turn to while it waits."""
+
 
 @wp.func
 def grid_position(point: wp.vec3, n: int):
@@ -31,10 +45,18 @@ def sample(grid: wp.array(dtype=wp.float32), point: wp.vec3, n: int):
     z = q[2] - float(k)
     b = (i * n + j) * n + k
     nn = n * n
-    c00 = grid[b] + (grid[b + 1] - grid[b]) * z
-    c01 = grid[b + n] + (grid[b + n + 1] - grid[b + n]) * z
-    c10 = grid[b + nn] + (grid[b + nn + 1] - grid[b + nn]) * z
-    c11 = grid[b + nn + n] + (grid[b + nn + n + 1] - grid[b + nn + n]) * z
+    g000 = grid[b & NOT_NEGATIVE]
+    g001 = grid[(b + 1) & NOT_NEGATIVE]
+    g010 = grid[(b + n) & NOT_NEGATIVE]
+    g011 = grid[(b + n + 1) & NOT_NEGATIVE]
+    g100 = grid[(b + nn) & NOT_NEGATIVE]
+    g101 = grid[(b + nn + 1) & NOT_NEGATIVE]
+    g110 = grid[(b + nn + n) & NOT_NEGATIVE]
+    g111 = grid[(b + nn + n + 1) & NOT_NEGATIVE]
+    c00 = g000 + (g001 - g000) * z
+    c01 = g010 + (g011 - g010) * z
+    c10 = g100 + (g101 - g100) * z
+    c11 = g110 + (g111 - g110) * z
     c0 = c00 + (c01 - c00) * y
     c1 = c10 + (c11 - c10) * y
     return c0 + (c1 - c0) * x
@@ -82,3 +104,15 @@ def cube_interval(origin: wp.vec3, direction: wp.vec3):
             near = wp.max(near, wp.min(a, b))
             far = wp.min(far, wp.max(a, b))
     return wp.vec2(near, far)
+
+
+@wp.func
+def prefetch_cell(grid: wp.array(dtype=wp.float32), point: wp.vec3, n: int, channels: int):
+    """Ask for what a look-up at the point reads."""
+    q = grid_position(point, n)
+    b = ((int(q[0]) * n + int(q[1])) * n + int(q[2])) * channels
+    row = n * channels
+    prefetch(grid, b)
+    prefetch(grid, b + row)
+    prefetch(grid, b + n * row)
+    prefetch(grid, b + n * row + row)

@@ -10,10 +10,19 @@ import warp as wp
 from jaxtyping import Float
 from torch import Tensor
 
-from dvr_cli.kernels.grid import corner_weight, grid_position, sample, sample_gradient
+from dvr_cli.kernels.grid import (
+    corner_weight,
+    grid_position,
+    prefetch_cell,
+    sample,
+    sample_gradient,
+)
 from dvr_cli.kernels.launch import launch, launch_slabs
 
 wp.set_module_options({"enable_backward": False})
+
+AHEAD = wp.constant(6)
+"""Points between one that is worked on and one whose place in the grid is fetched, because it is rarely in a cache."""
 
 
 @wp.kernel
@@ -106,6 +115,9 @@ def colour_kernel(
     colour_out: wp.array(dtype=wp.vec3),
 ):
     p = first + wp.tid()
+    if p + AHEAD < points.shape[0]:
+        prefetch_cell(albedo, points[p + AHEAD], n, 3)
+        prefetch_cell(sheen, points[p + AHEAD], m, 9)
     point = points[p]
     colour = sample_rgb(albedo, point, n, 3, 0)
     for axis in range(3):
@@ -126,6 +138,9 @@ def colour_slope_kernel(
     point_gradient_out: wp.array(dtype=wp.vec3),
 ):
     p = first + wp.tid()
+    if p + AHEAD < points.shape[0]:
+        prefetch_cell(albedo, points[p + AHEAD], n, 3)
+        prefetch_cell(sheen, points[p + AHEAD], m, 9)
     point = points[p]
     along = colour_gradient[p]
     slope = rgb_slope(albedo, point, n, 3, 0, along)
@@ -145,6 +160,10 @@ def scatter_kernel(
     values: wp.array(dtype=wp.float32),
 ):
     p = wp.tid()
+    if p + AHEAD < points.shape[0]:
+        plane_ahead = int(grid_position(points[p + AHEAD], n)[0])
+        if plane_ahead + 1 >= first_plane and plane_ahead < last_plane:
+            prefetch_cell(grid_out, points[p + AHEAD], n, channels)
     q = grid_position(points[p], n)
     i = int(q[0])
     if i + 1 >= first_plane and i < last_plane:

@@ -21,6 +21,7 @@ import warp as wp
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from dvr_cli.kernels.grid import NOT_NEGATIVE, prefetch
 from dvr_cli.kernels.launch import launch
 from dvr_cli.kernels.views import OBJECT, UNKNOWN, ViewArrays
 
@@ -32,8 +33,6 @@ LEAST_FACING = wp.constant(0.1)
 _OBJECT, _UNKNOWN = wp.constant(wp.uint8(OBJECT)), wp.constant(wp.uint8(UNKNOWN))
 LANES = 8
 """Pixels of a patch that are worked on side by side: the compiler makes vector instructions of loops over them."""
-NOT_NEGATIVE = wp.constant(0x7FFFFFFF)
-"""And-ed to an index, it spares the test for one that counts from an array's end."""
 Sums = wp.types.vector(length=LANES, dtype=wp.float32)
 
 
@@ -57,17 +56,6 @@ def reference_patch(gray: wp.array(dtype=wp.float32), start: int, width: int, pi
             squares += r * r
     count = float((2 * radius + 1) * (2 * radius + 1))
     return wp.vec2(middle + total / count, wp.max(squares - total * total / count, 0.0))
-
-
-@wp.func_native(
-    """
-    #if !defined(__CUDA_ARCH__)
-    __builtin_prefetch(values.data + index);
-    #endif
-    """
-)
-def prefetch(values: wp.array(dtype=wp.float32), index: int):
-    """Ask for the cache line of a value. A GPU has other threads to turn to while it waits."""
 
 
 @wp.func
