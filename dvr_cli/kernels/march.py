@@ -109,17 +109,7 @@ def march(
     t, nearest_t, nearest_value = (torch.empty(rays, device=sdf.device) for _ in range(3))
     hit, starts_inside = (torch.empty(rays, dtype=torch.uint8, device=sdf.device) for _ in range(2))
     abreast = ABREAST if sdf.device.type == "cpu" else 1
-    inputs = [
-        sdf.reshape(-1),
-        sdf.shape[0],
-        abreast,
-        origins,
-        directions,
-        t,
-        hit,
-        nearest_t,
-        nearest_value,
-        starts_inside,
-    ]
+    found = [t, hit, nearest_t, nearest_value, starts_inside]
+    inputs = [sdf.reshape(-1), sdf.shape[0], abreast, origins, directions, *found]
     launch(march_kernel, -(-rays // abreast), inputs, sdf.device, least=256 // abreast)
     return t, hit.bool(), nearest_t, nearest_value, starts_inside.bool()
