@@ -27,12 +27,13 @@ class PixelPool:
         """Whether masks have edges at all; without, nothing can be learnt of how exact they are."""
         return bool(self.at_edge.any())
 
-    def draw(
-        self, count: int, generator: torch.Generator
-    ) -> tuple[Int[Tensor, "r"], Int[Tensor, "r 2"], Bool[Tensor, "r"]]:
-        """(view, (x, y), at_edge) of `count` pixels, with replacement, sorted so that memory is read in order."""
-        index = torch.randint(len(self.views), (count,), generator=generator).sort().values.to(self.views.device)
-        return self.views[index], self.pixels[index], self.at_edge[index]
+    def draw(self, count: int, generator: torch.Generator) -> Int[Tensor, "r"]:
+        """`count` pixels for `at`, with replacement, sorted so that memory is read in order."""
+        return torch.randint(len(self.views), (count,), generator=generator).sort().values.to(self.views.device)
+
+    def at(self, drawn: Int[Tensor, "r"]) -> tuple[Int[Tensor, "r"], Int[Tensor, "r 2"], Bool[Tensor, "r"]]:
+        """(view, (x, y), at_edge) of pixels."""
+        return self.views[drawn], self.pixels[drawn], self.at_edge[drawn]
 
 
 def pixel_pool(stack: ViewArrays, rim: int) -> PixelPool:

@@ -80,13 +80,13 @@ def accumulate(
     """Draw rays, add the losses' gradients and curvatures to the field's, and return the mean losses."""
     drawn = pool.draw(level.rays or settings.rays_per_step, generator)
     count = PARTS if stack.gray.device.type == "cpu" else 1
-    parts = list(zip(*(array.tensor_split(count) for array in drawn), strict=True))
+    parts = drawn.tensor_split(count)
     seeds = torch.randint(2**62, (count,), generator=generator).tolist()
     trust = trust_in_edges(state, settings.losses.edge_doubt)
 
     def work(part: int) -> Sums:
         own = torch.Generator().manual_seed(seeds[part])
-        return _accumulate_part(field, stack, parts[part], trust, neighbours, settings, level, own)
+        return _accumulate_part(field, stack, pool.at(parts[part]), trust, neighbours, settings, level, own)
 
     found = launch.in_parts(work, count)
     means = {}

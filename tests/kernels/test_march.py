@@ -30,6 +30,16 @@ def test_hits_agree_with_the_twin():
     assert not starts_inside.any()
 
 
+@pytest.mark.parametrize("count", [1, 7, 8, 9, 300])
+def test_rays_do_not_depend_on_their_neighbours(count):
+    """A thread follows several rays by turns; the last ones may be fewer."""
+    sdf, (origins, directions) = ball_sdf(N), rays_at_ball(4000)
+    together = march(sdf, origins, directions)
+    for begin in (0, 3, 3600):
+        some = march(sdf, origins[begin : begin + count], directions[begin : begin + count])
+        assert all(torch.equal(a, b[begin : begin + count]) for a, b in zip(some, together, strict=True))
+
+
 def test_rough_fields_agree_with_the_twin():
     """Not a distance field: steps may skip surfaces, the same ones in both."""
     sdf = 0.3 * torch.randn(12, 12, 12, generator=torch.Generator().manual_seed(1)) + 0.1

@@ -74,6 +74,18 @@ def test_patches_agree_with_the_twin(ball, ball_rays, keep, noise):
     assert (discord > 0).any() == (keep == 2)
 
 
+@pytest.mark.parametrize("radius", [1, 3, 4])
+def test_patches_of_every_size_agree_with_the_twin(ball, ball_rays, radius):
+    """9, 49 and 81 pixels: none fills the lanes in which they are compared."""
+    rays = ball_rays | {"radius": radius}
+    loss, slope, curvature, _ = kernels.patch_ncc(ball, **rays)
+    expected = twins.patch_ncc(in_double(ball), **doubled(rays))
+    assert (curvature > 0).sum() > 2000
+    assert_agree(loss, expected[0], PATCH_LOSS)
+    assert_agree(slope, expected[1], PATCH_SLOPE)
+    assert_agree(curvature, expected[2], PATCH_SLOPE)
+
+
 def test_bent_patches_agree_with_the_twin(ball, ball_rays):
     """Seen at more than 81 degrees from the normal, first order is too little: one ray in 5000 is compared or not."""
     facing = (ball_rays["normals"] * ball_rays["directions"]).sum(dim=1) < -0.15
