@@ -21,6 +21,7 @@ import warp as wp
 
 from dvr_cli.config import FAST
 from dvr_cli.fields.grid import GridField
+from dvr_cli.fitting.grid_kind import GridKind
 from dvr_cli.fitting.initial import mask_pixels, neighbour_views
 from dvr_cli.fitting.pixels import pixel_pool
 from dvr_cli.fitting.step import STEPS_BETWEEN_BANDS, StepState, accumulate, update
@@ -111,7 +112,7 @@ def step_seconds(stack: ViewArrays, threads: tuple[int, ...]) -> dict[str, float
 
     def steps(count: int) -> None:
         launch.set_threads(count)
-        torch.set_num_threads(count)
+        torch.set_num_threads(GridKind.torch_threads or count)
         for step in range(cycle):
             accumulate(field, state, stack, pool, neighbours, settings, level, generator)
             update(field, state, settings, 0.5, step)
