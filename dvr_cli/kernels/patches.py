@@ -25,8 +25,8 @@ from dvr_cli.kernels.grid import NOT_NEGATIVE, prefetch
 from dvr_cli.kernels.launch import launch
 from dvr_cli.kernels.views import OBJECT, UNKNOWN, ViewArrays
 
-wp.set_module_options({"enable_backward": False, "max_unroll": 0})
 # Loops are left to the compiler, which makes better vector instructions of one that it has unrolled itself.
+wp.set_module_options({"enable_backward": False, "max_unroll": 0})
 
 WORST_LOSS = wp.constant(0.9)
 LEAST_FACING = wp.constant(0.1)
@@ -91,6 +91,9 @@ def compare_patch(
 
     H = shift plane^T + t slope, with slope = dH/dt. The taps are those of `taps_of`.
     """
+    # Lanes that lie outside read the first four pixels instead.
+    if source_width < 2 or source_height < 2:
+        return wp.vec3(9.0, 0.0, 0.0)
     sums_s = Sums()
     sums_d = Sums()
     sums_ss = Sums()

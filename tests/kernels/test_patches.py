@@ -211,6 +211,14 @@ def test_patches_that_leave_an_image_are_not_compared(plane, plane_rays):
         assert torch.all(array == 0)
 
 
+def test_sources_of_one_row_are_not_compared(plane, plane_rays):
+    heights = plane.heights.clone()
+    heights[1:] = 1
+    found = kernels.patch_ncc(replace(plane, heights=heights), **plane_rays)
+    assert not found.curvature.any()
+    assert not found.loss.any()
+
+
 def test_backs_and_background_are_not_compared(plane, plane_rays):
     for array in kernels.patch_ncc(plane, **plane_rays | {"normals": -plane_rays["normals"]}):
         assert torch.all(array == 0)
