@@ -97,7 +97,7 @@ def _best_shift(mask: Bool[np.ndarray, "h w"], hull: Bool[np.ndarray, "h w"]) ->
 
     height, width = mask.shape
     overlap = fftconvolve(hull.astype(np.float32), mask[::-1, ::-1].astype(np.float32))
-    area = float(mask.sum() + hull.sum())
+    area = float(smaller + larger)
     iou = overlap / (area - overlap)
     best = float(iou.max())
     rows, columns = np.nonzero(iou >= best - 0.002)

@@ -128,7 +128,7 @@ def sweep_kernel(
                         turn = forward * back
                         shift = forward * (origin - centres[source])
                         found = compare_patch(
-                            gray, start, width, pixel, taps, reference[0], norm, noise,
+                            gray, start, width, pixel, count, taps, reference[0], norm, noise,
                             starts[source], heights[source], widths[source], shift, turn * facing, t, plane,
                             wp.vec2(0.0, 0.0),
                         )  # fmt: skip

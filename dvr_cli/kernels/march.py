@@ -55,9 +55,7 @@ def march_kernel(
         nearest_value[lane] = MISSED
         outside_value[lane] = -1.0
         starts_inside_out[ray] = wp.uint8(0)
-        if t[lane] < last_t[lane]:  # noqa: SIM102 (no short circuit in kernels)
-            if sample(sdf, origins[ray] + directions[ray] * t[lane], n) < 0.0:
-                starts_inside_out[ray] = wp.uint8(1)
+        prefetch_cell(sdf, origins[ray] + directions[ray] * t[lane], n, 1)
     walking = int(1)
     while walking == 1:
         walking = int(0)
@@ -66,6 +64,9 @@ def march_kernel(
             if t[lane] < last_t[lane]:
                 walking = 1
                 value = sample(sdf, origins[ray] + directions[ray] * t[lane], n)
+                if value < 0.0 and nearest_value[lane] == MISSED:
+                    # The first sample.
+                    starts_inside_out[ray] = wp.uint8(1)
                 if value < nearest_value[lane]:
                     nearest_value[lane] = value
                     nearest_t[lane] = t[lane]

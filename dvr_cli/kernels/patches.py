@@ -37,7 +37,7 @@ Sums = wp.types.vector(length=LANES, dtype=wp.float32)
 
 
 @wp.func
-def total(sums: Sums):
+def over_lanes(sums: Sums):
     """The sum over lanes."""
     return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]))
 
@@ -74,6 +74,7 @@ def compare_patch(
     reference_start: int,
     reference_width: int,
     pixel: wp.vec2i,
+    count: float,
     taps: wp.array(dtype=wp.float32),
     reference_mean: float,
     reference_norm: float,
@@ -89,7 +90,8 @@ def compare_patch(
 ):
     """(loss, d loss / dt, curvature) against one source view; loss 9 where the patch leaves the image.
 
-    H = shift plane^T + t slope, with slope = dH/dt. The taps are those of `taps_of`.
+    H = shift plane^T + t slope, with slope = dH/dt. The taps are those of `taps_of`, of which
+    `count` are used.
     """
     # Lanes that lie outside read the first four pixels instead.
     if source_width < 2 or source_height < 2:
@@ -101,7 +103,6 @@ def compare_patch(
     sums_sd = Sums()
     sums_rs = Sums()
     sums_rd = Sums()
-    count = Sums()
     outside = Sums()
     middle_x = float(pixel[0]) + 0.5
     middle_y = float(pixel[1]) + 0.5
@@ -161,25 +162,23 @@ def compare_patch(
             sums_sd[lane] = sums_sd[lane] + s * d
             sums_rs[lane] = sums_rs[lane] + r * s
             sums_rd[lane] = sums_rd[lane] + r * d
-            count[lane] = count[lane] + used
             outside[lane] = outside[lane] + (used - inside)
         tap += LANES
-    if total(outside) > 0.0:
+    if over_lanes(outside) > 0.0:
         return wp.vec3(9.0, 0.0, 0.0)
-    number = total(count)
-    sum_s = total(sums_s)
-    sum_d = total(sums_d)
-    ss = total(sums_ss) - sum_s * sum_s / number + number * noise * noise
-    sd = total(sums_sd) - sum_s * sum_d / number
-    dd = total(sums_dd) - sum_d * sum_d / number
-    sum_rs = total(sums_rs)
-    sum_rd = total(sums_rd)
+    sum_s = over_lanes(sums_s)
+    sum_d = over_lanes(sums_d)
+    ss = over_lanes(sums_ss) - sum_s * sum_s / count + count * noise * noise
+    sd = over_lanes(sums_sd) - sum_s * sum_d / count
+    dd = over_lanes(sums_dd) - sum_d * sum_d / count
+    sum_rs = over_lanes(sums_rs)
+    sum_rd = over_lanes(sums_rd)
     length = wp.sqrt(ss)
     # db/dt = d / |s| - s (s.d) / |s|^3
     k = sd / (ss * length)
     ncc = sum_rs / (length * reference_norm)
     gradient = -(sum_rd / length - sum_rs * k) / reference_norm
-    curvature = dd / ss - 2.0 * k * sd / length + k * k * (ss - number * noise * noise)
+    curvature = dd / ss - 2.0 * k * sd / length + k * k * (ss - count * noise * noise)
     return wp.vec3(1.0 - ncc, gradient, wp.max(curvature, 0.0))
 
 
@@ -271,7 +270,7 @@ def patch_kernel(
                             turn = forward * back
                             shift = forward * (origin - centre)
                             found = compare_patch(
-                                gray, start, width, pixel, taps, reference[0], norm, noise,
+                                gray, start, width, pixel, count, taps, reference[0], norm, noise,
                                 starts[source], hs, ws, shift, turn * facing, t[ray], plane, bends[ray],
                             )  # fmt: skip
                             if found[0] < first_best[0]:

@@ -51,8 +51,8 @@ def _with_known_names(function: Callable[..., Any]) -> Callable[..., Any]:
 def check_types(package: str) -> None:
     """Check the annotations of all functions and dataclasses of a package that has not been imported yet.
 
-    Left alone are Warp's decorators, since Warp compiles their source, and functions in functions: a `def`
-    in a body is decorated anew each time that the body runs, which takes a millisecond. The type checker reads theirs.
+    Left alone are functions that Warp compiles from their source, and functions in functions: a `def` in a body is
+    decorated anew each time that the body runs, which takes a millisecond. The type checker reads theirs.
     """
     _import_hook._is_no_type_check = _is_left_alone
     _import_hook.JaxtypingTransformer.visit_FunctionDef = _decorate
