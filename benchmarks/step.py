@@ -1,4 +1,4 @@
-"""How much faster the kernels are than their torch twins, and two threads than one: ratios taken in one run.
+"""How much faster the kernels are than their torch twins, two threads than one, and a GPU than these: in one run.
 
     python benchmarks/step.py [OUT.json]        default: benchmarks/results/step.json
 
@@ -13,6 +13,7 @@ import os
 import platform
 import time
 from collections.abc import Callable
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -46,6 +47,8 @@ def best_of(works: dict[str, Callable[[], object]], repeats: int) -> dict[str, f
         for name, work in works.items():
             start = time.perf_counter()
             work()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
             if repeat:
                 seconds[name] = min(seconds[name], time.perf_counter() - start)
     return seconds
@@ -100,25 +103,38 @@ def patch_seconds(stack: ViewArrays) -> dict[str, float]:
     return best_of(works, 3)
 
 
-def step_seconds(stack: ViewArrays, threads: tuple[int, ...]) -> dict[str, float]:
-    """A step of the fit with the last level's settings, for each number of threads."""
+def taking_steps(stack: ViewArrays, threads: int) -> tuple[Callable[[], None], int]:
+    """(some steps of the fit with the last level's settings, where the photographs are; their number)."""
     settings, level = FAST, FAST.levels[-1]
     pool, neighbours = pixel_pool(stack, 8), neighbour_views(stack, settings.photometric.neighbours)
-    field = GridField(ball_grid(level.voxels))
+    field = GridField(ball_grid(level.voxels).to(stack.gray.device))
     state = StepState.at_start(field, settings)
     generator = torch.Generator().manual_seed(0)
     # After so many steps smoothing and the search for the band come round again.
     cycle = math.lcm(settings.optimiser.band_every, STEPS_BETWEEN_BANDS)
 
-    def steps(count: int) -> None:
-        launch.set_threads(count)
-        torch.set_num_threads(GridKind.torch_threads or count)
+    def steps() -> None:
+        launch.set_threads(threads)
+        torch.set_num_threads(GridKind.torch_threads or threads)
         for step in range(cycle):
             accumulate(field, state, stack, pool, neighbours, settings, level, generator)
             update(field, state, settings, 0.5, step)
 
-    seconds = best_of({str(count): lambda count=count: steps(count) for count in threads}, 5)
-    return {name: value / cycle for name, value in seconds.items()}
+    return steps, cycle
+
+
+def step_seconds(stack: ViewArrays, threads: tuple[int, ...]) -> dict[str, float]:
+    """A step for each number of threads, and on the GPU where there is one."""
+    works = {str(count): taking_steps(stack, count) for count in threads}
+    if torch.cuda.is_available():
+        works["cuda"] = taking_steps(on_device(stack, torch.device("cuda", 0)), 1)
+    seconds = best_of({name: steps for name, (steps, _) in works.items()}, 5)
+    return {name: value / works[name][1] for name, value in seconds.items()}
+
+
+def on_device(stack: ViewArrays, device: torch.device) -> ViewArrays:
+    """The same photographs on another device."""
+    return ViewArrays(**{field.name: getattr(stack, field.name).to(device) for field in fields(stack)})
 
 
 def machine() -> dict[str, object]:
@@ -130,6 +146,7 @@ def machine() -> dict[str, object]:
         model = names[0] if names else model
     return {
         "processor": model,
+        "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "load_before": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "system": platform.platform(),
@@ -151,9 +168,10 @@ def measure() -> dict[str, object]:
     stepped = step_seconds(stack, (1, 2) if cores > 1 else (1,))
     result["march"] = {"rays": RAYS, "voxels": VOXELS, **marched, "ratio": marched["twin"] / marched["kernel"]}
     result["patches"] = {"patches": PATCHES, **patched, "ratio": patched["twin"] / patched["kernel"]}
-    result["step"] = {"rays": FAST.rays_per_step, "seconds_by_threads": stepped}
-    if "2" in stepped:
-        result["step"]["ratio"] = stepped["1"] / stepped["2"]  # type: ignore[index]
+    result["step"] = {"rays": FAST.rays_per_step, "seconds": stepped}
+    for other, name in (("2", "ratio"), ("cuda", "cuda_ratio")):
+        if other in stepped:
+            result["step"][name] = stepped["1"] / stepped[other]  # type: ignore[index]
     return result
 
 

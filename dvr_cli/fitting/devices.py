@@ -17,9 +17,12 @@ _PATIENCE = 1.5
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device that `auto`, `cpu`, `cuda` or `cuda:N` means on this machine; DeviceError when it has none such."""
+    """The device that `auto`, `cpu`, `cuda` or `cuda:N` means on this machine; DeviceError when it has none such.
+
+    A CUDA device has its number: one without is another to torch than the one that its tensors say they are on.
+    """
     if name == "auto":
-        return torch.device("cuda" if cuda_count() else "cpu")
+        return torch.device("cuda", 0) if cuda_count() else torch.device("cpu")
     if name == "cpu":
         return torch.device("cpu")
     count = cuda_count()

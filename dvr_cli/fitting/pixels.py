@@ -29,7 +29,7 @@ class PixelPool:
 
     def draw(self, count: int, generator: torch.Generator) -> Int[Tensor, "r"]:
         """`count` pixels for `at`, with replacement, sorted so that memory is read in order."""
-        return torch.randint(len(self.views), (count,), generator=generator).sort().values.to(self.views.device)
+        return torch.randint(len(self.views), (count,), generator=generator).to(self.views.device).sort().values
 
     def at(self, drawn: Int[Tensor, "r"]) -> tuple[Int[Tensor, "r"], Int[Tensor, "r 2"], Bool[Tensor, "r"]]:
         """(view, (x, y), at_edge) of pixels."""

@@ -100,6 +100,16 @@ def test_threads_and_repetition_change_nothing(photographed):
     assert np.array_equal(one.normals, three.normals)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+def test_a_gpu_finds_the_same_cloud(photographed, cloud):
+    scene, views = photographed
+    there = dense_cloud(views, scene.unit_from_world, SMALL, threads=1, device="cuda")
+    distance, cosine = errors(scene, there)
+    assert abs(len(there.points) / len(cloud.points) - 1) < 0.02
+    assert (np.abs(distance) < 3.7 / (1.75 * 96)).mean() > 0.98
+    assert np.median(cosine) > 0.99
+
+
 def test_masks_are_not_needed(photographed):
     scene, views = photographed
     bare = [replace(view, mask=None) for view in views]

@@ -1,0 +1,103 @@
+"""Work that goes through every kernel of a fit, on any device: what threads and devices must not change."""
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from dvr_cli.fitting.initial import mask_pixels, neighbour_views
+from dvr_cli.kernels import band, hull, lookup, march, patches
+from dvr_cli.kernels.views import ViewArrays
+from tests.kernels.tiny_views import ball_sdf, rays_at_ball
+
+N = 48
+G = torch.Generator().manual_seed(0)
+GRID = torch.randn(N, N, N, generator=G)
+SHEEN = torch.randn(24, 24, 24, 9, generator=G)
+ALBEDO = torch.randn(N, N, N, 3, generator=G)
+POINTS = 2 * torch.rand(5000, 3, generator=G) - 1
+DIRECTIONS = torch.nn.functional.normalize(torch.randn(5000, 3, generator=G), dim=1)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the work is done."""
+
+    ball: ViewArrays
+    """Photographs of a sphere, on the device that everything is to be on."""
+
+    def here(self, *tensors: Tensor) -> list[Tensor]:
+        """Copies on the device."""
+        return [tensor.to(self.ball.gray.device, copy=True) for tensor in tensors]
+
+
+def on_device(stack: ViewArrays, device: torch.device) -> ViewArrays:
+    """The same photographs on another device."""
+    return ViewArrays(**{field.name: getattr(stack, field.name).to(device) for field in fields(stack)})
+
+
+def scattered(place: Place) -> list[Tensor]:
+    values, points, *grids = place.here(GRID.reshape(-1), POINTS, torch.zeros(N, N, N), torch.zeros(24, 24, 24, 9))
+    lookup.scatter(grids[0], points, values[:5000])
+    lookup.scatter(grids[1], points, values[:45000].reshape(5000, 9))
+    return grids
+
+
+def looked_up(place: Place) -> list[Tensor]:
+    grid, *arguments = place.here(GRID, ALBEDO, SHEEN, POINTS, DIRECTIONS)
+    points, directions = arguments[2:]
+    return [
+        lookup.grid_value(grid, points),
+        lookup.grid_gradient(grid, points),
+        lookup.grid_colour(*arguments),
+        lookup.grid_colour_slope(*arguments, directions),
+    ]
+
+
+def marched(place: Place) -> list[Tensor]:
+    return list(march.march(*place.here(ball_sdf(N), *rays_at_ball(5000))))
+
+
+def updated(place: Place) -> list[Tensor]:
+    sdf, noise = place.here(ball_sdf(N), GRID)
+    grids = [sdf, noise.clone(), noise.abs(), torch.zeros_like(sdf), torch.zeros_like(sdf)]
+    vertices = band.find_band(sdf, 0.4)
+    assert len(vertices) > 3 * 4096
+    band.newton_step(vertices, *grids, memory=0.8, damping=0.2, rate=0.5, longest_step=0.2)
+    band.smooth(vertices, sdf, 0.5, 0.3)
+    (albedo,) = place.here(ALBEDO)
+    colours = [albedo, torch.ones_like(albedo), noise.abs()]
+    band.relax(None, *colours, damping=0.1, rate=0.5)
+    return [vertices, *grids, *colours]
+
+
+def compared(place: Place) -> list[Tensor]:
+    ball = place.ball
+    views, pixels = mask_pixels(ball, 3)
+    directions = ball.rays(views, pixels)[1]
+    t = 3.1 + 0.0 * directions[:, 0]
+    normals = -directions
+    sources = neighbour_views(ball, 4)[views.long()].contiguous()
+    (bends,) = place.here(torch.zeros(len(t), 2))
+    found = patches.patch_ncc(ball, views, pixels, directions, t, normals, bends, sources, keep=2, radius=2, noise=0.01)
+    return list(found)
+
+
+def carved(place: Place) -> list[Tensor]:
+    ball = place.ball
+    neighbours, (views, pixels) = neighbour_views(ball, 4), mask_pixels(ball, 3)
+    starts = (torch.arange(ball.count) * 96 * 72).int()
+    t_map = torch.full((ball.count * 96 * 72,), 3.1)
+    sdf, kept, votes, starts, t_map = place.here(ball_sdf(N), (GRID > 3).to(torch.uint8), GRID, starts, t_map)
+    t, score = hull.sweep(ball, neighbours, sdf, views, pixels, planes=48, sources=4, radius=2, noise=0.01)
+    return [
+        hull.visual_hull(ball, N),
+        t,
+        score,
+        hull.confirm(ball, neighbours, starts, 1, views, pixels, t, t_map, 0.1),
+        *hull.vote(ball, sdf, starts, 1, t_map, 0.05),
+        hull.veto(sdf, kept, votes, *ball.rays(views, pixels)),
+    ]
+
+
+WORKS = (scattered, looked_up, marched, updated, compared, carved)
