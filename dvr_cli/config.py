@@ -242,8 +242,8 @@ class Settings(Part):
 FAST = Settings(
     preset="fast",
     levels=(
-        Level(voxels=96, image_size=400, steps=160, rays=16384, reach=6),
-        Level(voxels=128, steps=100),
+        Level(voxels=96, image_size=400, steps=220, rays=16384, reach=6),
+        Level(voxels=128, steps=75),
         Level(voxels=192, steps=130),
     ),
 )
@@ -252,7 +252,7 @@ QUALITY = Settings(
     preset="quality",
     image_size=None,
     levels=(
-        Level(voxels=96, image_size=400, steps=200, rays=16384, reach=6),
+        Level(voxels=96, image_size=400, steps=280, rays=16384, reach=6),
         Level(voxels=160, image_size=800, steps=200),
         Level(voxels=256, steps=400),
     ),

@@ -34,6 +34,13 @@ def resolve_device(name: str) -> torch.device:
     raise DeviceError(f"There is no device {name} on this machine: found {found}{reason}. Pass --device auto or cpu.")
 
 
+def said_of(device: torch.device) -> Message | None:
+    """Which GPU it is; nothing about a CPU, where no one expects anything else."""
+    if device.type == "cpu":
+        return None
+    return Message(f"Computing on {device}, {torch.cuda.get_device_name(device)}")
+
+
 def cuda_count() -> int:
     """Number of CUDA devices that torch and Warp can use."""
     import warp as wp

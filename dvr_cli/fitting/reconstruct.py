@@ -21,7 +21,7 @@ from dvr_cli.files import disk_errors
 from dvr_cli.fitting.course import Course
 from dvr_cli.fitting.depth_targets import SparseTargets, dense_targets, sparse_targets
 from dvr_cli.fitting.depth_terms import DepthTargets
-from dvr_cli.fitting.devices import kernels_loading, resolve_device, torch_threads
+from dvr_cli.fitting.devices import kernels_loading, resolve_device, said_of, torch_threads
 from dvr_cli.fitting.events import Message, StepReport
 from dvr_cli.fitting.first_field import first_field
 from dvr_cli.fitting.kinds import KINDS
@@ -94,6 +94,8 @@ def reconstruct(
     if finished:
         report(Message("The run has already come to its end; there is nothing left to do."))
     else:
+        if said := said_of(device):
+            report(said)
         threads = kind.torch_threads or settings.threads or available_threads()
         try:
             with torch_threads(threads), kernels_loading(device, report) as wait_for_kernels:

@@ -115,13 +115,14 @@ def surface_bends(
     depth_over_plane = ((points - origins) * normals).sum(dim=1)
     bends = []
     with torch.no_grad():
+        here = field.value(points)
         for axis in range(2):
             # One pixel along the axis moves the plane point by `step`; stretch it to `reach`.
             other = ray + back[:, :, axis]
             step = origins + other * (depth_over_plane / (other * normals).sum(dim=1))[:, None] - points
             length = step.norm(dim=1, keepdim=True).clamp(min=1e-9)
             offset = step * (reach / length)
-            lift = 0.5 * (field.value(points + offset) + field.value(points - offset)) - field.value(points)
+            lift = 0.5 * (field.value(points + offset) + field.value(points - offset)) - here
             pixels_squared = (reach / length[:, 0]).square()
             bends.append(lift.clamp(-0.5 * reach, 0.5 * reach) / pixels_squared)
         behind = -(normals * directions).sum(dim=1).clamp(max=-0.15)

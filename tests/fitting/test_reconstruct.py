@@ -6,10 +6,12 @@ from dataclasses import replace
 import imageio.v3 as imageio
 import numpy as np
 import pytest
+import torch
 
 from dvr_cli.comparing.metrics import surface_distance
 from dvr_cli.errors import DeviceError, RunError, SceneError
-from dvr_cli.fitting.devices import resolve_device
+from dvr_cli.fitting.devices import resolve_device, said_of
+from dvr_cli.fitting.events import Message
 from dvr_cli.fitting.reconstruct import load_field
 from dvr_cli.fitting.run_folder import RunFolder
 from dvr_cli.surfaces.topology import is_watertight
@@ -93,6 +95,12 @@ def test_unknown_device_is_named_with_those_that_exist(ball, tmp_path):
 
 def test_auto_is_a_device_that_exists():
     assert resolve_device("auto") == resolve_device(str(resolve_device("auto")))
+
+
+def test_a_gpu_is_named_and_a_cpu_is_not(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"GPU {device.index}")
+    assert said_of(torch.device("cpu")) is None
+    assert said_of(torch.device("cuda", 1)) == Message("Computing on cuda:1, GPU 1")
 
 
 def test_field_of_a_run_without_checkpoint_is_an_error(ball, tmp_path):

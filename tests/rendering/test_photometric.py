@@ -2,11 +2,15 @@
 
 from dataclasses import replace
 
+import pytest
 import torch
+from marched_fields import Ball
 
+from dvr_cli.fitting.initial import mask_pixels
 from dvr_cli.kernels.patches import patch_ncc
-from dvr_cli.rendering.photometric import MOST_TRUST, Guesses, photometric_loss
-from tests.kernels.tiny_views import PLANE_NORMAL, plane_views
+from dvr_cli.rendering.photometric import MOST_TRUST, Guesses, photometric_loss, surface_bends
+from dvr_cli.rendering.surface import Surface
+from tests.kernels.tiny_views import PLANE_NORMAL, ball_views, plane_views
 
 
 def arguments():
@@ -90,3 +94,39 @@ def test_a_worse_patch_elsewhere_changes_nothing():
         photometric_loss(*before, variable, *after, **options, agreement=0.01, guesses=guesses)[0].sum().backward()
         gradients.append(variable.grad)
     assert torch.equal(*gradients)
+
+
+@pytest.mark.parametrize("reach", [0.01, 0.05])
+def test_bends_are_how_far_a_sphere_curves_away_from_its_tangent_plane(reach):
+    """Two pixels along x or y, a neighbour's ray meets the sphere behind the plane by four times the bend."""
+    stack, field, generator = ball_views(), Ball(), torch.Generator().manual_seed(0)
+    views, pixels = mask_pixels(stack, 3)
+    chosen = torch.randint(len(views), (500,), generator=generator)
+    views, pixels = views[chosen], pixels[chosen]
+    origins, directions = stack.rays(views, pixels)
+    t, inside = sphere_hit(origins, directions, 0.6)
+    points = origins + t[:, None] * directions
+    normals = torch.nn.functional.normalize(points, dim=1)
+    slope = (normals * directions).sum(dim=1)
+    bends = surface_bends(field, stack, views, pixels, Surface(t, points, normals, slope), directions, reach)
+    for axis in range(2):
+        behind = []
+        for side in (-2, 2):
+            beside = stack.rays(views, pixels + side * torch.eye(2, dtype=torch.int32)[axis])[1]
+            plane_t = ((points - origins) * normals).sum(dim=1) / (beside * normals).sum(dim=1)
+            sphere_t, meets = sphere_hit(origins, beside, 0.6)
+            behind.append(sphere_t - plane_t)
+            inside = inside & meets
+        # Grazing rays see a curve that is no parabola any more.
+        frontal = inside & (slope < -0.5)
+        expected = 0.5 * (behind[0] + behind[1])[frontal]
+        assert frontal.sum() > 200
+        assert torch.all(bends[frontal, axis] > 0)
+        torch.testing.assert_close(4 * bends[frontal, axis], expected, rtol=0.15, atol=1e-6)
+
+
+def sphere_hit(origins, directions, radius):
+    """(t, whether there is one) of rays at a sphere about the origin."""
+    along = -(origins * directions).sum(dim=1)
+    squared = along.square() - origins.square().sum(dim=1) + radius**2
+    return along - squared.clamp(min=0).sqrt(), squared > 0
