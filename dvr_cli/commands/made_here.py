@@ -50,6 +50,9 @@ def read_and_make(
         masked = any(view.mask_path is not None for view in scene.views)
         named = isinstance(reading["masks"], str) and reading["masks"] != ANY_MASKS
         reading = {**reading, "masks": reading["masks"] if named else masked or None}
+    if MADE_HERE not in reading.values() and reading["depth_scale"] is None:
+        # Nothing is there that was not there before.
+        return scene, reading
     return read_described_scene(root, located(reading, run_path), guess_bounds=True), reading
 
 

@@ -63,8 +63,12 @@ def shrink(image: Float[np.ndarray, "h w *c"], divisor: int) -> Float[np.ndarray
     if divisor == 1:
         return image
     height, width = image.shape[0] // divisor, image.shape[1] // divisor
-    blocks = image[: height * divisor, : width * divisor].reshape(height, divisor, width, divisor, *image.shape[2:])
-    return blocks.mean(axis=(1, 3), dtype=np.float32)
+    total = np.zeros((height, width, *image.shape[2:]), np.float32)
+    # numpy's mean over axes of two or four goes block by block, five times as slowly.
+    for row in range(divisor):
+        for column in range(divisor):
+            total += image[row : height * divisor : divisor, column : width * divisor : divisor]
+    return total / np.float32(divisor**2)
 
 
 def divisor_for(views: Sequence[LoadedView], longest_side: int | None) -> int:

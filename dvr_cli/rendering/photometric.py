@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from dvr_cli.fields.protocol import Field
+from dvr_cli.kernels.bends import bends_of, points_around
 from dvr_cli.kernels.patches import patch_ncc
 from dvr_cli.kernels.views import ViewArrays
 from dvr_cli.rendering.surface import Surface
@@ -107,23 +108,8 @@ def surface_bends(
     A planar patch on a convex surface fits best a little inside it (0.04 % of the diagonal on a statue at 640 pixels),
     so patches are bent by the field's second differences over `reach` (unit-space length) in the tangent plane.
     """
-    origins = stack.centres[ray_views.long()]
-    points, normals, t = surface.points.detach(), surface.normals, surface.t.detach()
-    back = (stack.rotations.transpose(1, 2) @ stack.inverse_intrinsics)[ray_views.long()]
-    centre = torch.cat([ray_pixels.float() + 0.5, torch.ones_like(t)[:, None]], dim=1)
-    ray = torch.einsum("rij,rj->ri", back, centre)
-    depth_over_plane = ((points - origins) * normals).sum(dim=1)
-    bends = []
+    points, normals = surface.points.detach(), surface.normals.detach()
+    asked, lengths = points_around(stack, ray_views, ray_pixels, points, normals, reach)
     with torch.no_grad():
-        here = field.value(points)
-        for axis in range(2):
-            # One pixel along the axis moves the plane point by `step`; stretch it to `reach`.
-            other = ray + back[:, :, axis]
-            step = origins + other * (depth_over_plane / (other * normals).sum(dim=1))[:, None] - points
-            length = step.norm(dim=1, keepdim=True).clamp(min=1e-9)
-            offset = step * (reach / length)
-            lift = 0.5 * (field.value(points + offset) + field.value(points - offset)) - here
-            pixels_squared = (reach / length[:, 0]).square()
-            bends.append(lift.clamp(-0.5 * reach, 0.5 * reach) / pixels_squared)
-        behind = -(normals * directions).sum(dim=1).clamp(max=-0.15)
-        return torch.stack(bends, dim=1) / behind[:, None]
+        values = field.value(asked.reshape(-1, 3)).reshape(-1, asked.shape[1])
+    return bends_of(values, lengths, normals, directions, reach)

@@ -4,16 +4,18 @@ import numpy as np
 import pytest
 
 from dvr_cli.commands.made_here import checked, needs_points, read_and_make
-from dvr_cli.commands.reading import Reading, reading_options
+from dvr_cli.commands.reading import FOUND, Reading, reading_options
 from dvr_cli.config import FAST
 from dvr_cli.console import Output
 from dvr_cli.errors import SceneError
+from dvr_cli.fitting import scene_description
 from dvr_cli.fitting.scene_description import MASKS_FOLDER, POINTS_FILE, describe_scene, located, read_described_scene
 from dvr_cli.scenes.images import load_views
 from dvr_cli.scenes.readers.idr import write_idr
 from dvr_cli.scenes.synthetic import sphere, synthetic_scene
 
 RADIUS = 0.6
+real = read_described_scene
 SETTINGS = FAST.model_copy(update={"threads": 1})
 
 
@@ -58,6 +60,24 @@ def test_masks_are_made_kept_and_used_again(place, ball):
     assert len(first) == len(ball[0])
     made(place, masks="auto")
     assert {path: path.stat().st_mtime_ns for path in first} == first
+
+
+@pytest.mark.parametrize("asked", [FOUND, None])
+def test_a_scene_for_which_nothing_is_made_is_read_once(tmp_path, ball, monkeypatch, asked):
+    """And it is the one that reading it again would give."""
+    views, world_from_unit = ball
+    masks = [v.mask for v in views]
+    write_idr(tmp_path / "ball", [v.camera for v in views], [v.image for v in views], masks, world_from_unit)
+    read = []
+    monkeypatch.setattr(
+        scene_description, "read_described_scene", lambda *a, **k: read.append(real(*a, **k)) or read[-1]
+    )
+    scene, reading = made(tmp_path, masks=asked)
+    assert len(read) == 1 and scene is read[0]
+    again = real(tmp_path / "ball", located(reading, tmp_path / "run"), guess_bounds=True)
+    assert describe_scene(scene, reading, tmp_path) == describe_scene(again, reading, tmp_path)
+    assert scene.notes == again.notes and scene.bounds_source == again.bounds_source
+    assert [view.mask_path for view in scene.views] == [view.mask_path for view in again.views]
 
 
 def test_run_that_is_moved_finds_what_was_made_for_it(place):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dvr_cli.fitting.initial import mask_pixels, neighbour_views
-from dvr_cli.kernels import band, hull, lookup, march, patches
+from dvr_cli.kernels import band, bends, hull, lookup, march, patches
 from dvr_cli.kernels.views import ViewArrays
 from tests.kernels.tiny_views import ball_sdf, rays_at_ball
 
@@ -83,6 +83,16 @@ def compared(place: Place) -> list[Tensor]:
     return list(found)
 
 
+def bent(place: Place) -> list[Tensor]:
+    ball = place.ball
+    views, pixels = mask_pixels(ball, 3)
+    origins, directions = ball.rays(views, pixels)
+    (grid,), points = place.here(GRID), origins + 2.5 * directions
+    asked, lengths = bends.points_around(ball, views, pixels, points, -directions, 0.1)
+    values = lookup.grid_value(grid, asked.reshape(-1, 3)).reshape(-1, bends.POINTS)
+    return [asked, lengths, bends.bends_of(values, lengths, -directions, directions, 0.1)]
+
+
 def carved(place: Place) -> list[Tensor]:
     ball = place.ball
     neighbours, (views, pixels) = neighbour_views(ball, 4), mask_pixels(ball, 3)
@@ -100,4 +110,4 @@ def carved(place: Place) -> list[Tensor]:
     ]
 
 
-WORKS = (scattered, looked_up, marched, updated, compared, carved)
+WORKS = (scattered, looked_up, marched, updated, compared, bent, carved)
