@@ -144,8 +144,10 @@ def with_steps(settings: "Settings", steps: int | None) -> "Settings":
         raise ConfigError(f"--steps {steps} is too small: each of the {len(levels)} levels needs at least one step.")
     # Rounding the running sums instead of the shares makes the total exact.
     ends = [round(steps * sum(level.steps for level in levels[: index + 1]) / planned) for index in range(len(levels))]
-    ends = [max(end, index + 1) for index, end in enumerate(ends)]
-    shares = [end - start for start, end in zip([0, *ends], ends, strict=False)]
+    shares: list[int] = []
+    for index, end in enumerate(ends):
+        taken, later = sum(shares), len(levels) - 1 - index
+        shares.append(min(max(end - taken, 1), steps - later - taken))
     changed = tuple(level.model_copy(update={"steps": share}) for level, share in zip(levels, shares, strict=True))
     return settings.model_copy(update={"levels": changed})
 
