@@ -13,7 +13,6 @@ import os
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -127,14 +126,9 @@ def step_seconds(stack: ViewArrays, threads: tuple[int, ...]) -> dict[str, float
     """A step for each number of threads, and on the GPU where there is one."""
     works = {str(count): taking_steps(stack, count) for count in threads}
     if torch.cuda.is_available():
-        works["cuda"] = taking_steps(on_device(stack, torch.device("cuda", 0)), 1)
+        works["cuda"] = taking_steps(stack.to(torch.device("cuda", 0)), 1)
     seconds = best_of({name: steps for name, (steps, _) in works.items()}, 5)
     return {name: value / works[name][1] for name, value in seconds.items()}
-
-
-def on_device(stack: ViewArrays, device: torch.device) -> ViewArrays:
-    """The same photographs on another device."""
-    return ViewArrays(**{field.name: getattr(stack, field.name).to(device) for field in fields(stack)})
 
 
 def machine() -> dict[str, object]:

@@ -15,7 +15,8 @@ from dvr_cli.kernels.views import ViewArrays
 
 wp.set_module_options({"enable_backward": False})
 
-POINTS = 5
+POINTS = wp.constant(5)
+"""Per ray: to either side along x, along y, and the hit."""
 LEAST_FACING = wp.constant(0.15)
 """Cosine below which a ray counts as no more oblique."""
 MOST_LIFT = wp.constant(0.5)
@@ -51,9 +52,9 @@ def ask_kernel(
         lengths[axis] = wp.max(wp.length(step), 1.0e-9)
         offset = step * (reach / lengths[axis])
         # Side by side, since they lie in the same few cells.
-        asked_out[5 * ray + 2 * axis] = point + offset
-        asked_out[5 * ray + 2 * axis + 1] = point - offset
-    asked_out[5 * ray + 4] = point
+        asked_out[POINTS * ray + 2 * axis] = point + offset
+        asked_out[POINTS * ray + 2 * axis + 1] = point - offset
+    asked_out[POINTS * ray + 4] = point
     lengths_out[ray] = lengths
 
 
@@ -71,8 +72,8 @@ def bend_kernel(
     facing = wp.max(-wp.dot(normals[ray], directions[ray]), LEAST_FACING)
     bends = wp.vec2(0.0, 0.0)
     for axis in range(2):
-        beside = 0.5 * (values[5 * ray + 2 * axis] + values[5 * ray + 2 * axis + 1])
-        lift = wp.clamp(beside - values[5 * ray + 4], -MOST_LIFT * reach, MOST_LIFT * reach)
+        beside = 0.5 * (values[POINTS * ray + 2 * axis] + values[POINTS * ray + 2 * axis + 1])
+        lift = wp.clamp(beside - values[POINTS * ray + 4], -MOST_LIFT * reach, MOST_LIFT * reach)
         pixels = reach / lengths[ray][axis]
         bends[axis] = lift / (pixels * pixels * facing)
     bends_out[ray] = bends

@@ -90,8 +90,7 @@ def compare_patch(
 ):
     """(loss, d loss / dt, curvature) against one source view; loss 9 where the patch leaves the image.
 
-    H = shift plane^T + t slope, with slope = dH/dt. The taps are those of `taps_of`, of which
-    `count` are used.
+    H = shift plane^T + t slope, with slope = dH/dt. The taps are those of `taps_of`, of which `count` are used.
     """
     # Lanes that lie outside read the first four pixels instead.
     if source_width < 2 or source_height < 2:

@@ -4,7 +4,7 @@ Images of different sizes lie one after the other; view v's pixel (x, y) is at `
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -41,6 +41,10 @@ class ViewArrays:
     def count(self) -> int:
         """Number of views."""
         return len(self.starts)
+
+    def to(self, device: torch.device) -> "ViewArrays":
+        """The same on a device."""
+        return ViewArrays(**{each.name: getattr(self, each.name).to(device) for each in fields(self)})
 
     def rays(
         self, ray_views: Int[Tensor, "r"], ray_pixels: Int[Tensor, "r 2"]

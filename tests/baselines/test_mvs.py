@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from cuda_device import needs_cuda
 
 from dvr_cli.baselines.mvs import MvsLevel, MvsSettings, dense_cloud
 from dvr_cli.errors import CompareError, DeviceError
@@ -100,7 +101,7 @@ def test_threads_and_repetition_change_nothing(photographed):
     assert np.array_equal(one.normals, three.normals)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+@needs_cuda
 def test_a_gpu_finds_the_same_cloud(photographed, cloud):
     scene, views = photographed
     there = dense_cloud(views, scene.unit_from_world, SMALL, threads=1, device="cuda")

@@ -15,7 +15,6 @@ from dvr_cli.scenes.readers.idr import write_idr
 from dvr_cli.scenes.synthetic import sphere, synthetic_scene
 
 RADIUS = 0.6
-real = read_described_scene
 SETTINGS = FAST.model_copy(update={"threads": 1})
 
 
@@ -70,11 +69,13 @@ def test_a_scene_for_which_nothing_is_made_is_read_once(tmp_path, ball, monkeypa
     write_idr(tmp_path / "ball", [v.camera for v in views], [v.image for v in views], masks, world_from_unit)
     read = []
     monkeypatch.setattr(
-        scene_description, "read_described_scene", lambda *a, **k: read.append(real(*a, **k)) or read[-1]
+        scene_description,
+        "read_described_scene",
+        lambda *a, **k: read.append(read_described_scene(*a, **k)) or read[-1],
     )
     scene, reading = made(tmp_path, masks=asked)
     assert len(read) == 1 and scene is read[0]
-    again = real(tmp_path / "ball", located(reading, tmp_path / "run"), guess_bounds=True)
+    again = read_described_scene(tmp_path / "ball", located(reading, tmp_path / "run"), guess_bounds=True)
     assert describe_scene(scene, reading, tmp_path) == describe_scene(again, reading, tmp_path)
     assert scene.notes == again.notes and scene.bounds_source == again.bounds_source
     assert [view.mask_path for view in scene.views] == [view.mask_path for view in again.views]

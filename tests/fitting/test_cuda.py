@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from cuda_device import needs_cuda
 
 from dvr_cli.config import Settings
 from dvr_cli.fitting.devices import resolve_device
@@ -12,7 +13,7 @@ from dvr_cli.scenes.cameras import apply
 from tests.fitting.test_network_runs import TINY_PAPER, TINY_SMALL
 from tests.fitting.tiny_runs import TINY, Observer, fit, mesh_of
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+pytestmark = needs_cuda
 RADIUS = 0.6
 """Of `ball`."""
 

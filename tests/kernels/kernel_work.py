@@ -1,6 +1,6 @@
 """Work that goes through every kernel of a fit, on any device: what threads and devices must not change."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -29,11 +29,6 @@ class Place:
     def here(self, *tensors: Tensor) -> list[Tensor]:
         """Copies on the device."""
         return [tensor.to(self.ball.gray.device, copy=True) for tensor in tensors]
-
-
-def on_device(stack: ViewArrays, device: torch.device) -> ViewArrays:
-    """The same photographs on another device."""
-    return ViewArrays(**{field.name: getattr(stack, field.name).to(device) for field in fields(stack)})
 
 
 def scattered(place: Place) -> list[Tensor]:

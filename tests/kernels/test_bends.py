@@ -7,7 +7,7 @@ from dvr_cli.fitting.initial import mask_pixels
 from dvr_cli.kernels import bends as kernels
 from dvr_cli.kernels.twins import bends as twins
 from dvr_cli.kernels.twins.cameras import in_double
-from tests.kernels.tiny_views import RADIUS
+from tests.kernels.tiny_views import ball_hit
 from tests.tolerances import BEND_POINTS, BEND_STEPS, ROUNDING, assert_agree
 
 REACH = 0.02
@@ -18,8 +18,7 @@ def rays(ball):
     """Views, pixels, directions, and points and normals of the sphere that they meet."""
     views, pixels = mask_pixels(ball, 2)
     origins, directions = ball.rays(views, pixels)
-    along = (origins * directions).sum(dim=1)
-    t = -along - (along.square() - origins.square().sum(dim=1) + RADIUS**2).clamp(min=0).sqrt()
+    t, _ = ball_hit(origins, directions)
     points = origins + t[:, None] * directions
     return views, pixels, directions, points, torch.nn.functional.normalize(points, dim=1)
 

@@ -2,11 +2,12 @@
 
 import pytest
 import torch
+from cuda_device import needs_cuda
 
 from dvr_cli.kernels import lookup
-from tests.kernels.kernel_work import WORKS, Place, on_device
+from tests.kernels.kernel_work import WORKS, Place
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+pytestmark = needs_cuda
 CUDA = torch.device("cuda", 0)
 ROUNDING = 1e-4
 """Largest difference of almost all results, as a share of their largest magnitude: a GPU fuses additions with products
@@ -17,7 +18,7 @@ ELSEWHERE = 2e-3
 
 @pytest.fixture(scope="module")
 def ball_on_cuda(ball):
-    return on_device(ball, CUDA)
+    return ball.to(CUDA)
 
 
 @pytest.mark.parametrize("work", WORKS)
@@ -33,12 +34,12 @@ def test_cuda_finds_what_the_cpu_finds(ball, ball_on_cuda, work):
     assert any((array != array.reshape(-1)[0]).any() for array in found)
 
 
-def test_nothing_is_read_from_another_device(ball, ball_on_cuda):
+def test_nothing_is_read_from_another_device():
     with pytest.raises(ValueError, match="runs on cuda:0 and got a tensor on cpu"):
         lookup.grid_value(torch.zeros(8, 8, 8, device=CUDA), torch.zeros(5, 3))
 
 
-def test_kernels_wait_for_the_stream_that_torch_is_on(ball_on_cuda):
+def test_kernels_wait_for_the_stream_that_torch_is_on():
     """A launch on another stream than the default one sees what torch has queued there."""
     points = torch.zeros(100, 3, device=CUDA)
     torch.cuda.synchronize()

@@ -11,7 +11,7 @@ from dvr_cli.kernels import patches as kernels
 from dvr_cli.kernels.twins import patches as twins
 from dvr_cli.kernels.twins.cameras import in_double
 from dvr_cli.kernels.views import BACKGROUND, DISREGARDED, UNKNOWN
-from tests.kernels.tiny_views import PLANE_NORMAL, RADIUS
+from tests.kernels.tiny_views import PLANE_NORMAL, ball_hit
 from tests.tolerances import (
     BENT_PATCH_DISCORD,
     BENT_PATCH_SLOPE,
@@ -30,8 +30,7 @@ def ball_rays(ball):
     """Arguments for rays that hit the sphere, with true distances and normals and six sources each."""
     views, pixels = mask_pixels(ball, 3)
     origins, directions = ball.rays(views, pixels)
-    along = (origins * directions).sum(dim=1)
-    t = -along - (along.square() - origins.square().sum(dim=1) + RADIUS**2).clamp(min=0).sqrt()
+    t, _ = ball_hit(origins, directions)
     t = t + 0.02 * torch.randn(len(t), generator=torch.Generator().manual_seed(0))
     normals = torch.nn.functional.normalize(origins + t[:, None] * directions, dim=1)
     sources = neighbour_views(ball, 6)[views.long()].contiguous()

@@ -27,6 +27,13 @@ def ball_sdf(n: int, radius: float = RADIUS, centre: tuple[float, float, float] 
     return ((points - torch.tensor(centre, dtype=torch.float64)).norm(dim=-1) - radius).float()
 
 
+def ball_hit(origins: torch.Tensor, directions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(t, whether there is one) of the first hits of rays with the sphere; where there is none, t is the nearest."""
+    along = (origins * directions).sum(dim=1)
+    squared = along.square() - origins.square().sum(dim=1) + RADIUS**2
+    return -along - squared.clamp(min=0).sqrt(), squared > 0
+
+
 def plane_views(size: int = 64, shortest_wave: float = 0.6) -> ViewArrays:
     """Five views of a plane: the reference first, four around it, of unequal sizes and focal lengths."""
     texture = solid_texture(np.random.default_rng(3), shortest_wave)

@@ -10,7 +10,7 @@ from dvr_cli.fitting.initial import mask_pixels
 from dvr_cli.kernels.patches import patch_ncc
 from dvr_cli.rendering.photometric import MOST_TRUST, Guesses, photometric_loss, surface_bends
 from dvr_cli.rendering.surface import Surface
-from tests.kernels.tiny_views import PLANE_NORMAL, ball_views, plane_views
+from tests.kernels.tiny_views import PLANE_NORMAL, ball_hit, ball_views, plane_views
 
 
 def arguments():
@@ -104,7 +104,7 @@ def test_bends_are_how_far_a_sphere_curves_away_from_its_tangent_plane(reach):
     chosen = torch.randint(len(views), (500,), generator=generator)
     views, pixels = views[chosen], pixels[chosen]
     origins, directions = stack.rays(views, pixels)
-    t, inside = sphere_hit(origins, directions, 0.6)
+    t, inside = ball_hit(origins, directions)
     points = origins + t[:, None] * directions
     normals = torch.nn.functional.normalize(points, dim=1)
     slope = (normals * directions).sum(dim=1)
@@ -114,7 +114,7 @@ def test_bends_are_how_far_a_sphere_curves_away_from_its_tangent_plane(reach):
         for side in (-2, 2):
             beside = stack.rays(views, pixels + side * torch.eye(2, dtype=torch.int32)[axis])[1]
             plane_t = ((points - origins) * normals).sum(dim=1) / (beside * normals).sum(dim=1)
-            sphere_t, meets = sphere_hit(origins, beside, 0.6)
+            sphere_t, meets = ball_hit(origins, beside)
             behind.append(sphere_t - plane_t)
             inside = inside & meets
         # Grazing rays see a curve that is no parabola any more.
@@ -123,10 +123,3 @@ def test_bends_are_how_far_a_sphere_curves_away_from_its_tangent_plane(reach):
         assert frontal.sum() > 200
         assert torch.all(bends[frontal, axis] > 0)
         torch.testing.assert_close(4 * bends[frontal, axis], expected, rtol=0.15, atol=1e-6)
-
-
-def sphere_hit(origins, directions, radius):
-    """(t, whether there is one) of rays at a sphere about the origin."""
-    along = -(origins * directions).sum(dim=1)
-    squared = along.square() - origins.square().sum(dim=1) + radius**2
-    return along - squared.clamp(min=0).sqrt(), squared > 0
