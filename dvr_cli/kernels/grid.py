@@ -6,9 +6,6 @@ A grid of n^3 vertices spans the cube [-1, 1]^3; vertex (i, j, k) lies at -1 + 2
 
 import warp as wp
 
-NOT_NEGATIVE = wp.constant(0x7FFFFFFF)
-"""And-ed to an index, it spares the test for one that counts from an array's end."""
-
 
 @wp.func_native(
     """
@@ -21,22 +18,41 @@ def prefetch(values: wp.array(dtype=wp.float32), index: int):
     """Ask for the cache line of a value. A GPU has other threads to turn to while it waits."""
 
 
+@wp.func_native(
+    """
+    #if !defined(__CUDA_ARCH__)
+    __builtin_prefetch(values.data + index);
+    #endif
+    """
+)
+def prefetch_byte(values: wp.array(dtype=wp.uint8), index: int):
+    """The same for bytes."""
+
+
+@wp.func_native("return values.data[index];")
+def at(values: wp.array(dtype=wp.float32), index: int) -> float:
+    """A value, without the test for an index that counts from the array's end."""
+    return values[index]
+
+
+@wp.func
+def inside_grid(q: wp.vec3, n: int):
+    """A position in units of voxels, clamped a little inside the last cell."""
+    top = float(n - 1) - 0.001
+    return wp.vec3(wp.clamp(q[0], 0.0, top), wp.clamp(q[1], 0.0, top), wp.clamp(q[2], 0.0, top))
+
+
 @wp.func
 def grid_position(point: wp.vec3, n: int):
-    """Position in units of voxels, clamped a little inside the last cell."""
+    """Position in units of voxels, clamped likewise."""
     scale = 0.5 * float(n - 1)
-    top = float(n - 1) - 0.001
-    return wp.vec3(
-        wp.clamp((point[0] + 1.0) * scale, 0.0, top),
-        wp.clamp((point[1] + 1.0) * scale, 0.0, top),
-        wp.clamp((point[2] + 1.0) * scale, 0.0, top),
-    )
+    return inside_grid(wp.vec3((point[0] + 1.0) * scale, (point[1] + 1.0) * scale, (point[2] + 1.0) * scale), n)
 
 
 @wp.func
-def sample(grid: wp.array(dtype=wp.float32), point: wp.vec3, n: int):
-    """Trilinear value at a point."""
-    q = grid_position(point, n)
+def interpolated(grid: wp.array(dtype=wp.float32), position: wp.vec3, n: int):
+    """Trilinear value at a position in units of voxels."""
+    q = inside_grid(position, n)
     i = int(q[0])
     j = int(q[1])
     k = int(q[2])
@@ -45,14 +61,14 @@ def sample(grid: wp.array(dtype=wp.float32), point: wp.vec3, n: int):
     z = q[2] - float(k)
     b = (i * n + j) * n + k
     nn = n * n
-    g000 = grid[b & NOT_NEGATIVE]
-    g001 = grid[(b + 1) & NOT_NEGATIVE]
-    g010 = grid[(b + n) & NOT_NEGATIVE]
-    g011 = grid[(b + n + 1) & NOT_NEGATIVE]
-    g100 = grid[(b + nn) & NOT_NEGATIVE]
-    g101 = grid[(b + nn + 1) & NOT_NEGATIVE]
-    g110 = grid[(b + nn + n) & NOT_NEGATIVE]
-    g111 = grid[(b + nn + n + 1) & NOT_NEGATIVE]
+    g000 = at(grid, b)
+    g001 = at(grid, b + 1)
+    g010 = at(grid, b + n)
+    g011 = at(grid, b + n + 1)
+    g100 = at(grid, b + nn)
+    g101 = at(grid, b + nn + 1)
+    g110 = at(grid, b + nn + n)
+    g111 = at(grid, b + nn + n + 1)
     c00 = g000 + (g001 - g000) * z
     c01 = g010 + (g011 - g010) * z
     c10 = g100 + (g101 - g100) * z
@@ -60,6 +76,24 @@ def sample(grid: wp.array(dtype=wp.float32), point: wp.vec3, n: int):
     c0 = c00 + (c01 - c00) * y
     c1 = c10 + (c11 - c10) * y
     return c0 + (c1 - c0) * x
+
+
+@wp.func
+def sample(grid: wp.array(dtype=wp.float32), point: wp.vec3, n: int):
+    """Trilinear value at a point."""
+    scale = 0.5 * float(n - 1)
+    return interpolated(grid, wp.vec3((point[0] + 1.0) * scale, (point[1] + 1.0) * scale, (point[2] + 1.0) * scale), n)
+
+
+@wp.func
+def prefetch_corners(grid: wp.array(dtype=wp.float32), position: wp.vec3, n: int):
+    """Ask for what `interpolated` reads."""
+    q = inside_grid(position, n)
+    b = (int(q[0]) * n + int(q[1])) * n + int(q[2])
+    prefetch(grid, b)
+    prefetch(grid, b + n)
+    prefetch(grid, b + n * n)
+    prefetch(grid, b + n * n + n)
 
 
 @wp.func
@@ -116,3 +150,13 @@ def prefetch_cell(grid: wp.array(dtype=wp.float32), point: wp.vec3, n: int, chan
     prefetch(grid, b + row)
     prefetch(grid, b + n * row)
     prefetch(grid, b + n * row + row)
+
+
+@wp.func
+def prefetch_around(grid: wp.array(dtype=wp.float32), point: wp.vec3, n: int):
+    """Ask for what central differences at the point read; the cube's walls get another row of the grid."""
+    q = grid_position(point, n)
+    b = (int(q[0]) * n + int(q[1])) * n + int(q[2])
+    for plane in range(-1, 3):
+        for row in range(-1, 3):
+            prefetch(grid, wp.clamp(b + (plane * n + row) * n, 0, n * n * n - 1))

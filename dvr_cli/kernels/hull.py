@@ -97,7 +97,7 @@ def sweep_kernel(
     fits = pixel[0] >= radius and pixel[1] >= radius and pixel[0] < width - radius and pixel[1] < height - radius
     if fits:
         reference = reference_patch(gray, start, width, pixel, radius)
-        count = float((2 * radius + 1) * (2 * radius + 1))
+        count = float(4 * radius * (radius + 1))
         norm = wp.sqrt(reference[1] + count * noise * noise)
         origin = centres[v]
         back = wp.transpose(rotations[v]) * inverse_intrinsics[v]

@@ -13,6 +13,7 @@ from torch import Tensor
 from dvr_cli.kernels.grid import (
     corner_weight,
     grid_position,
+    prefetch_around,
     prefetch_cell,
     sample,
     sample_gradient,
@@ -34,6 +35,8 @@ def value_kernel(
     value_out: wp.array(dtype=wp.float32),
 ):
     p = first + wp.tid()
+    if p + AHEAD < points.shape[0]:
+        prefetch_cell(grid, points[p + AHEAD], n, 1)
     value_out[p] = sample(grid, points[p], n)
 
 
@@ -46,6 +49,8 @@ def gradient_kernel(
     gradient_out: wp.array(dtype=wp.vec3),
 ):
     p = first + wp.tid()
+    if p + AHEAD < points.shape[0]:
+        prefetch_around(grid, points[p + AHEAD], n)
     gradient_out[p] = sample_gradient(grid, points[p], n)
 
 

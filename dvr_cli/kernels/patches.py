@@ -8,7 +8,8 @@ Notation: the pixel's ray is o + t w; n is the unit normal at its hit. The plane
 With a and b the zero-mean reference and source patches over their lengths |a|, |b| (each length^2 is raised by
 size * noise^2, so that a patch without texture has no say), the loss is 1 - a.b = |a - b|^2 / 2 + const. Its slope is
 -a.(db/dt), its Gauss-Newton curvature |db/dt|^2. All of it follows from seven sums, so that no patch is stored. A CPU
-forms them for eight pixels of a patch at once, in its vector registers.
+forms them for eight pixels of a patch at once, in its vector registers: a patch is a square without the pixel in its
+middle, whose (2 radius + 1)^2 - 1 = 4 radius (radius + 1) pixels are a multiple of eight.
 A pixel keeps the best `keep` of its source views (the others may be occluded).
 Sources: plane-induced patch warping as in Geo-NeuS (Fu et al., 2022) and PGSR (Chen et al., 2024).
 """
@@ -21,7 +22,7 @@ import warp as wp
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from dvr_cli.kernels.grid import NOT_NEGATIVE, prefetch
+from dvr_cli.kernels.grid import at, prefetch, prefetch_byte
 from dvr_cli.kernels.launch import launch
 from dvr_cli.kernels.views import OBJECT, UNKNOWN, ViewArrays
 
@@ -44,7 +45,10 @@ def over_lanes(sums: Sums):
 
 @wp.func
 def reference_patch(gray: wp.array(dtype=wp.float32), start: int, width: int, pixel: wp.vec2i, radius: int):
-    """(mean, sum of squared differences from it) of a patch of the reference view."""
+    """(mean, sum of squared differences from it) of a patch of the reference view.
+
+    The middle has no difference from itself, so that it adds nothing to the sums.
+    """
     middle = gray[start + pixel[1] * width + pixel[0]]
     total = float(0.0)
     squares = float(0.0)
@@ -54,7 +58,7 @@ def reference_patch(gray: wp.array(dtype=wp.float32), start: int, width: int, pi
             r = gray[row + dx] - middle
             total += r
             squares += r * r
-    count = float((2 * radius + 1) * (2 * radius + 1))
+    count = float(4 * radius * (radius + 1))
     return wp.vec2(middle + total / count, wp.max(squares - total * total / count, 0.0))
 
 
@@ -90,7 +94,7 @@ def compare_patch(
 ):
     """(loss, d loss / dt, curvature) against one source view; loss 9 where the patch leaves the image.
 
-    H = shift plane^T + t slope, with slope = dH/dt. The taps are those of `taps_of`, of which `count` are used.
+    H = shift plane^T + t slope, with slope = dH/dt. The `count` taps are those of `taps_of`.
     """
     # Lanes that lie outside read the first four pixels instead.
     if source_width < 2 or source_height < 2:
@@ -106,15 +110,15 @@ def compare_patch(
     middle_x = float(pixel[0]) + 0.5
     middle_y = float(pixel[1]) + 0.5
     middle = reference_start + pixel[1] * reference_width + pixel[0]
+    row = float(reference_width)
     last_x = float(source_width - 1)
     last_y = float(source_height - 1)
-    taps_count = taps.shape[0] // 3
+    taps_count = taps.shape[0] // 2
     tap = int(0)
     while tap < taps_count:
         for lane in range(LANES):
             x = taps[tap + lane]
             y = taps[taps_count + tap + lane]
-            used = taps[2 * taps_count + tap + lane]
             rx = middle_x + x
             ry = middle_y + y
             facing = plane[0] * rx + plane[1] * ry + plane[2]
@@ -132,7 +136,7 @@ def compare_patch(
             sx = px + du * behind - 0.5
             sy = py + dv * behind - 0.5
             # One after the other, not `and`: lanes must not part ways.
-            inside = wp.where(sx >= 0.0, used, 0.0)
+            inside = wp.where(sx >= 0.0, 1.0, 0.0)
             inside = wp.where(sy >= 0.0, inside, 0.0)
             inside = wp.where(sx < last_x, inside, 0.0)
             inside = wp.where(sy < last_y, inside, 0.0)
@@ -145,15 +149,16 @@ def compare_patch(
             fx = sx - float(ix)
             fy = sy - float(iy)
             b = source_start + iy * source_width + ix
-            g00 = gray[b & NOT_NEGATIVE]
-            g01 = gray[(b + source_width) & NOT_NEGATIVE]
-            across_top = gray[(b + 1) & NOT_NEGATIVE] - g00
-            across_bottom = gray[(b + source_width + 1) & NOT_NEGATIVE] - g01
+            below = b + source_width
+            g00 = at(gray, b)
+            g01 = at(gray, below)
+            across_top = at(gray, b + 1) - g00
+            across_bottom = at(gray, below + 1) - g01
             top = g00 + across_top * fx
             down = g01 + across_bottom * fx - top
             s = wp.where(inside > 0.0, top + down * fy - reference_mean, 0.0)
             d = wp.where(inside > 0.0, (across_top + (across_bottom - across_top) * fy) * du + down * dv, 0.0)
-            r = gray[(middle + int(y) * reference_width + int(x)) & NOT_NEGATIVE] - reference_mean
+            r = at(gray, middle + int(y * row + x)) - reference_mean
             sums_s[lane] = sums_s[lane] + s
             sums_d[lane] = sums_d[lane] + d
             sums_ss[lane] = sums_ss[lane] + s * s
@@ -161,7 +166,7 @@ def compare_patch(
             sums_sd[lane] = sums_sd[lane] + s * d
             sums_rs[lane] = sums_rs[lane] + r * s
             sums_rd[lane] = sums_rd[lane] + r * d
-            outside[lane] = outside[lane] + (used - inside)
+            outside[lane] = outside[lane] + (1.0 - inside)
         tap += LANES
     if over_lanes(outside) > 0.0:
         return wp.vec3(9.0, 0.0, 0.0)
@@ -228,6 +233,7 @@ def patch_kernel(
                     cx = int(in_source[0] / in_source[2])
                     cy = int(in_source[1] / in_source[2])
                     prefetch_patch(gray, starts[source], widths[source], heights[source], cx, cy, radius)
+                    prefetch_byte(masks, starts[source] + cy * widths[source] + cx)
     loss_out[ray] = 0.0
     slope_out[ray] = 0.0
     curvature_out[ray] = 0.0
@@ -243,7 +249,7 @@ def patch_kernel(
     fits = pixel[0] >= radius and pixel[1] >= radius and pixel[0] < width - radius and pixel[1] < height - radius
     if fits and facing < -LEAST_FACING:
         reference = reference_patch(gray, start, width, pixel, radius)
-        count = float((2 * radius + 1) * (2 * radius + 1))
+        count = float(4 * radius * (radius + 1))
         norm = wp.sqrt(reference[1] + count * noise * noise)
         origin = centres[view]
         point = origin + direction * t[ray]
@@ -302,14 +308,11 @@ class Comparison(NamedTuple):
 
 @lru_cache
 def taps_of(radius: int, device: torch.device) -> Float[Tensor, "t"]:
-    """Offsets of a patch's pixels from its middle: all x, all y, then 1 for each that is used.
-
-    There are (2 radius + 1)^2, and others that fill the last `LANES` up.
-    """
+    """Offsets of a patch's pixels from its middle, which is none of them: all x, then all y."""
     side = torch.arange(-radius, radius + 1, device=device)
     y, x = (axis.reshape(-1) for axis in torch.meshgrid(side, side, indexing="ij"))
-    taps = torch.stack([x, y, torch.ones_like(x)]).float()
-    return torch.nn.functional.pad(taps, (0, -taps.shape[1] % LANES)).reshape(-1)
+    around = (x != 0) | (y != 0)
+    return torch.cat([x[around], y[around]]).float()
 
 
 def patch_ncc(

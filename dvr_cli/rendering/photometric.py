@@ -73,24 +73,27 @@ def photometric_loss(
     better, the ray is pulled there with the curvature found there.
     """
 
-    def compare(at: Tensor, facing: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def compare(rays: Tensor | slice, at: Tensor, facing: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         loss, slope, curvature, discord = patch_ncc(
-            stack, ray_views, ray_pixels, directions, at, facing, bends, sources,
+            stack, ray_views[rays], ray_pixels[rays], directions[rays], at, facing, bends[rays], sources[rays],
             keep=keep, radius=radius, noise=noise,
         )  # fmt: skip
         agreeing = 1 / (1 + (discord / agreement).square())
         return loss, agreeing * slope, agreeing * curvature
 
-    loss, slope, curvature = compare(t.detach(), normals)
+    loss, slope, curvature = compare(slice(None), t.detach(), normals)
     trust = ((1 - loss) / loss.clamp(min=1e-6)).clamp(max=MOST_TRUST)
     slope, curvature = trust * slope, trust * curvature
     if guesses is not None:
-        other_loss, _, other_curvature = compare(t.detach() + guesses.offsets, guesses.normals)
-        here = torch.where(curvature > 0, loss, 1.0)
-        better = (other_curvature > 0) & (other_loss < here - LEAD) & (other_loss < GOOD)
-        pull = guesses.offsets.clamp(-guesses.longest_pull, guesses.longest_pull)
-        loss, slope = torch.where(better, other_loss, loss), torch.where(better, -other_curvature * pull, slope)
-        curvature = torch.where(better, other_curvature, curvature)
+        bound = (torch.where(curvature > 0, loss, 1.0) - LEAD).clamp(max=GOOD)
+        # No loss is below zero: what matches well need not be tried elsewhere.
+        tried = (bound > 0).nonzero().squeeze(1)
+        offsets = guesses.offsets[tried]
+        other_loss, _, other_curvature = compare(tried, t.detach()[tried] + offsets, guesses.normals[tried])
+        better = ((other_curvature > 0) & (other_loss < bound[tried])).nonzero().squeeze(1)
+        pull = offsets[better].clamp(-guesses.longest_pull, guesses.longest_pull)
+        found, other_curvature = tried[better], other_curvature[better]
+        loss[found], slope[found], curvature[found] = other_loss[better], -other_curvature * pull, other_curvature
     return _WithSlope.apply(t, loss, slope), curvature
 
 

@@ -132,10 +132,11 @@ def _reference(stack: ViewArrays, rays: PatchRays) -> tuple[Float[Tensor, "r u"]
 
 
 def _taps(rays: PatchRays) -> Int[Tensor, "r u 2"]:
-    """Whole (x, y) of a square patch around each pixel."""
+    """Whole (x, y) of a square patch around each pixel, without the pixel itself."""
     reach = torch.arange(-rays.radius, rays.radius + 1, device=rays.pixels.device)
     y, x = torch.meshgrid(reach, reach, indexing="ij")
-    return rays.pixels.long()[:, None] + torch.stack([x, y], dim=2).reshape(1, -1, 2)
+    offsets = torch.stack([x, y], dim=2).reshape(-1, 2)
+    return rays.pixels.long()[:, None] + offsets[(offsets != 0).any(dim=1)]
 
 
 def bilinear(
