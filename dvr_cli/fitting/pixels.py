@@ -9,6 +9,7 @@ from jaxtyping import Bool, Int
 from scipy import ndimage
 from torch import Tensor
 
+from dvr_cli.kernels.pixels import Looks, look
 from dvr_cli.kernels.views import DISREGARDED, UNKNOWN, ViewArrays
 from dvr_cli.rendering.marching import cube_interval
 
@@ -28,12 +29,13 @@ class PixelPool:
         return bool(self.at_edge.any())
 
     def draw(self, count: int, generator: torch.Generator) -> Int[Tensor, "r"]:
-        """`count` pixels for `at`, with replacement, sorted so that memory is read in order."""
-        return torch.randint(len(self.views), (count,), generator=generator).to(self.views.device).sort().values
+        """`count` pixels for `look`, with replacement, sorted so that memory is read in order."""
+        drawn = torch.randint(len(self.views), (count,), generator=generator, dtype=torch.int32)
+        return drawn.to(self.views.device).sort().values
 
-    def at(self, drawn: Int[Tensor, "r"]) -> tuple[Int[Tensor, "r"], Int[Tensor, "r 2"], Bool[Tensor, "r"]]:
-        """(view, (x, y), at_edge) of pixels."""
-        return self.views[drawn], self.pixels[drawn], self.at_edge[drawn]
+    def look(self, stack: ViewArrays, drawn: Int[Tensor, "r"]) -> Looks:
+        """What `stack` shows at the drawn pixels."""
+        return look(stack, self.views, self.pixels, self.at_edge, drawn)
 
 
 def pixel_pool(stack: ViewArrays, rim: int) -> PixelPool:

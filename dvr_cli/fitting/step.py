@@ -16,6 +16,7 @@ from dvr_cli.fields.protocol import RayHits
 from dvr_cli.fitting.pixels import PixelPool
 from dvr_cli.kernels import band as band_kernels
 from dvr_cli.kernels import launch
+from dvr_cli.kernels.pixels import Looks
 from dvr_cli.kernels.views import BACKGROUND, OBJECT, UNKNOWN, ViewArrays
 from dvr_cli.rendering.photometric import Guesses, photometric_loss, surface_bends
 from dvr_cli.rendering.surface import Surface, first_hit, surface_at
@@ -86,7 +87,7 @@ def accumulate(
 
     def work(part: int) -> Sums:
         own = torch.Generator().manual_seed(seeds[part])
-        return _accumulate_part(field, stack, pool.at(parts[part]), trust, neighbours, settings, level, own)
+        return _accumulate_part(field, stack, pool.look(stack, parts[part]), trust, neighbours, settings, level, own)
 
     found = launch.in_parts(work, count)
     means = {}
@@ -105,7 +106,7 @@ def accumulate(
 def _accumulate_part(
     field: GridField,
     stack: ViewArrays,
-    drawn: tuple[Int[Tensor, "r"], Int[Tensor, "r 2"], Bool[Tensor, "r"]],
+    looks: Looks,
     edge_trust: Float[Tensor, ""],
     neighbours: Int[Tensor, "v m"],
     settings: Settings,
@@ -114,10 +115,7 @@ def _accumulate_part(
 ) -> Sums:
     """The same for some of a step's rays; what is reported as sums and numbers."""
     weights, photometric = settings.losses, settings.photometric
-    ray_views, ray_pixels, at_edge = drawn
-    origins, directions = stack.rays(ray_views, ray_pixels)
-    index = stack.pixel_index(ray_views, ray_pixels)
-    mask = stack.masks[index]
+    ray_views, ray_pixels, at_edge, origins, directions, mask, rgb = looks
     is_object, is_known = mask == OBJECT, mask != UNKNOWN
     hits = first_hit(field, origins, directions)
     outside = at_edge & (mask == BACKGROUND)
@@ -133,7 +131,7 @@ def _accumulate_part(
     # The colours follow the photographs whatever the weight; the geometry sees the colour error through t alone.
     t_for_colour = surface.t * weights.rgb + surface.t.detach() * (1 - weights.rgb)
     colour = field.colour(o + t_for_colour[:, None] * d, d)
-    error = colour - stack.rgb[index[on_surface]]
+    error = colour - rgb[on_surface]
     values = torch.full((), float(error.numel()), device=o.device)
     sums["rgb"] = error.detach().abs().sum(), values
     sums["mse"] = error.detach().square().sum(), values

@@ -29,6 +29,17 @@ def prefetch_byte(values: wp.array(dtype=wp.uint8), index: int):
     """The same for bytes."""
 
 
+@wp.func_native(
+    """
+    #if !defined(__CUDA_ARCH__)
+    __builtin_prefetch(values.data + index);
+    #endif
+    """
+)
+def prefetch_int(values: wp.array(dtype=wp.int32), index: int):
+    """The same for whole numbers."""
+
+
 @wp.func_native("return values.data[index];")
 def at(values: wp.array(dtype=wp.float32), index: int) -> float:
     """A value, without the test for an index that counts from the array's end."""
@@ -150,6 +161,12 @@ def prefetch_cell(grid: wp.array(dtype=wp.float32), point: wp.vec3, n: int, chan
     prefetch(grid, b + row)
     prefetch(grid, b + n * row)
     prefetch(grid, b + n * row + row)
+    if channels > 1:
+        last = b + 2 * channels - 1
+        prefetch(grid, last)
+        prefetch(grid, last + row)
+        prefetch(grid, last + n * row)
+        prefetch(grid, last + n * row + row)
 
 
 @wp.func

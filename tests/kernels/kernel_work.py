@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dvr_cli.fitting.initial import mask_pixels, neighbour_views
-from dvr_cli.kernels import band, bends, hull, lookup, march, patches
+from dvr_cli.kernels import band, bends, hull, lookup, march, patches, pixels
 from dvr_cli.kernels.views import ViewArrays
 from tests.kernels.tiny_views import ball_sdf, rays_at_ball
 
@@ -66,6 +66,13 @@ def updated(place: Place) -> list[Tensor]:
     return [vertices, *grids, *colours]
 
 
+def looked_at(place: Place) -> list[Tensor]:
+    views, chosen = mask_pixels(place.ball, 3)
+    at_edge = views == 1
+    drawn = torch.arange(0, len(views), 2, dtype=torch.int32, device=views.device)
+    return list(pixels.look(place.ball, views, chosen, at_edge, drawn))
+
+
 def compared(place: Place) -> list[Tensor]:
     ball = place.ball
     views, pixels = mask_pixels(ball, 3)
@@ -105,4 +112,4 @@ def carved(place: Place) -> list[Tensor]:
     ]
 
 
-WORKS = (scattered, looked_up, marched, updated, compared, bent, carved)
+WORKS = (scattered, looked_up, looked_at, marched, updated, compared, bent, carved)
