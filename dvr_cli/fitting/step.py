@@ -206,18 +206,17 @@ def _silhouettes(
     voxel, margin = field.voxel, weights.margin * field.voxel
     wrong_hit = (mask == BACKGROUND) & hits.hit
     wrong_miss = (mask == OBJECT) & ~hits.hit & hits.nearest_value.isfinite()
-    t = torch.where(hits.hit, hits.t, hits.nearest_t)
-    loss = torch.zeros((), device=origins.device)
-    for rays, sign, weight in ((wrong_hit, -1.0, weights.free_space), (wrong_miss, 1.0, weights.occupancy)):
-        index = rays.nonzero().squeeze(1)
-        points = origins[index] + t[index, None] * directions[index]
-        residual = (sign * field.value(points) + margin) / voxel
-        # Where a mask is wrong by more than that, or the shape, nothing says where along the ray to begin.
-        within = (residual > 0) & (residual < FARTHEST_WRONG)
-        worth = weight * trust[index][within]
-        loss = loss + 0.5 * (worth * residual[within].square()).sum()
-        field.add_curvature(points[within], worth / voxel**2)
-    return loss
+    index = (wrong_hit | wrong_miss).nonzero().squeeze(1)
+    hit = hits.hit[index]
+    t = torch.where(hit, hits.t[index], hits.nearest_t[index])
+    points = origins[index] + t[:, None] * directions[index]
+    value = field.value(points)
+    residual = (torch.where(hit, -value, value) + margin) / voxel
+    # Where a mask is wrong by more than that, or the shape, nothing says where along the ray to begin.
+    within = (residual > 0) & (residual < FARTHEST_WRONG)
+    worth = torch.where(hit, weights.free_space, weights.occupancy) * trust[index] * within
+    field.add_curvature(points, worth / voxel**2)
+    return 0.5 * (worth * residual.square()).sum()
 
 
 def update(field: GridField, state: StepState, settings: Settings, share: float, step: int) -> None:

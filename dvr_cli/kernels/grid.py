@@ -54,10 +54,15 @@ def inside_grid(q: wp.vec3, n: int):
 
 
 @wp.func
+def along_axis(coordinate: float, n: int):
+    """One coordinate of a point in units of voxels, clamped likewise."""
+    return wp.clamp((coordinate + 1.0) * (0.5 * float(n - 1)), 0.0, float(n - 1) - 0.001)
+
+
+@wp.func
 def grid_position(point: wp.vec3, n: int):
-    """Position in units of voxels, clamped likewise."""
-    scale = 0.5 * float(n - 1)
-    return inside_grid(wp.vec3((point[0] + 1.0) * scale, (point[1] + 1.0) * scale, (point[2] + 1.0) * scale), n)
+    """A point in units of voxels, clamped likewise."""
+    return wp.vec3(along_axis(point[0], n), along_axis(point[1], n), along_axis(point[2], n))
 
 
 @wp.func

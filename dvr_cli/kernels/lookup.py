@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dvr_cli.kernels.grid import (
+    along_axis,
     corner_weight,
     grid_position,
     prefetch_around,
@@ -166,12 +167,12 @@ def scatter_kernel(
 ):
     p = wp.tid()
     if p + AHEAD < points.shape[0]:
-        plane_ahead = int(grid_position(points[p + AHEAD], n)[0])
+        plane_ahead = int(along_axis(points[p + AHEAD][0], n))
         if plane_ahead + 1 >= first_plane and plane_ahead < last_plane:
             prefetch_cell(grid_out, points[p + AHEAD], n, channels)
-    q = grid_position(points[p], n)
-    i = int(q[0])
+    i = int(along_axis(points[p][0], n))
     if i + 1 >= first_plane and i < last_plane:
+        q = grid_position(points[p], n)
         j = int(q[1])
         k = int(q[2])
         x = q[0] - float(i)
