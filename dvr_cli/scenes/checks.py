@@ -32,6 +32,8 @@ from dvr_cli.scenes.views import LoadedView, Scene
 CARVING_SAMPLES = 56
 # The hull whose silhouettes are compared with the masks has this many voxels across its own extent.
 SILHOUETTE_SAMPLES = 112
+# Samples are thrown out together when less than this share is left: copying the others takes longer than asking again.
+WORTH_COPYING = 0.8
 # A mask that alone removes this share of the hull, and five times the usual share, is no witness. Good masks remove up
 # to 0.09 with 6 views and 0.03 with 12; one moved sideways by a sixth of the object removes 0.17.
 SUSPICIOUS_SHARE = 0.1
@@ -201,11 +203,14 @@ def hull_points(
     spacing = float((high - low).max()) / SILHOUETTE_SAMPLES
     points = _refined(inside, voxel, spacing)
     exact = silhouettes(views, unit_from_world, round(2 / spacing), grow=False)
+    kept = np.ones(len(points), dtype=bool)
     for silhouette in exact:
         if silhouette.name in trusted:
             seen, on_mask = look_up(silhouette, points)
-            points = points[~seen | on_mask]
-    return points, exact
+            kept &= ~seen | on_mask
+            if kept.mean() < WORTH_COPYING:
+                points, kept = points[kept], np.ones(int(kept.sum()), dtype=bool)
+    return points[kept], exact
 
 
 def _refined(inside: Float[np.ndarray, "p 3"], voxel: float, spacing: float) -> Float[np.ndarray, "q 3"]:
