@@ -93,6 +93,7 @@ class _Scatter:
     extent: int
     arguments: list[object]
     samples: int
+    target: Tensor
 
     def run(self, first_slab: int, last_slab: int) -> None:
         wp.launch(self.kernel, dim=self.samples, inputs=[first_slab, last_slab, *self.arguments], device="cpu")
@@ -196,14 +197,7 @@ def in_parts(work: Callable[[int], Part], count: int) -> list[Part]:
 
     _share_out(run, count, 1)
     waiting = [scatter for of_part in scatters for scatter in of_part]
-    for extent in sorted({scatter.extent for scatter in waiting}):
-        alike = [scatter for scatter in waiting if scatter.extent == extent]
-
-        def add(first_slab: int, last_slab: int, alike: list[_Scatter] = alike) -> None:
-            for scatter in alike:
-                scatter.run(first_slab, last_slab)
-
-        _share_out(add, extent, 1)
+    _scatter(waiting)
     return results  # type: ignore[return-value]
 
 
@@ -233,12 +227,34 @@ def _share_out(run: Callable[[int, int], None], extent: int, least: int) -> None
                 future.result()
 
 
+def _scatter(waiting: list[_Scatter]) -> None:
+    """Carry out scatters: threads share the grids among them, and slabs of each where they are more than the grids.
+
+    Looking at samples that belong to other slabs costs half as much as scattering them, so slabs are a last resort.
+    """
+    by_target: dict[int, list[_Scatter]] = {}
+    for scatter in waiting:
+        by_target.setdefault(scatter.target.data_ptr(), []).append(scatter)
+    # The long ones first, so that no thread is left with one at the end.
+    groups = sorted(by_target.values(), key=lambda group: -group[0].target.numel() * len(group))
+    slabs = 1 if _pool.threads == 1 else -(-SLICES_PER_THREAD * _pool.threads // max(len(groups), 1))
+
+    def add(first: int, last: int) -> None:
+        for work in range(first, last):
+            group, slab = groups[work // slabs], work % slabs
+            edges = [group[0].extent * edge // slabs for edge in (slab, slab + 1)]
+            for scatter in group if edges[0] < edges[1] else ():
+                scatter.run(*edges)
+
+    _share_out(add, len(groups) * slabs, 1)
+
+
 def launch_slabs(kernel: wp.Kernel, extent: int, inputs: list[object], device: torch.device, samples: int) -> None:
     """Run a scattering `kernel(first_slab, last_slab, first, *inputs)` over all samples.
 
-    On a CPU every launch goes through all samples and writes only to grid planes [first_slab, last_slab): sums are
-    formed in the order of the samples, whatever the number of threads. On CUDA there is one slab and the kernel's
-    atomics decide.
+    The first input is the grid that is written to. On a CPU every launch goes through all samples and writes only to
+    grid planes [first_slab, last_slab): sums are formed in the order of the samples, whatever the number of threads. On
+    CUDA there is one slab and the kernel's atomics decide.
     """
     if samples == 0:
         return
@@ -247,8 +263,9 @@ def launch_slabs(kernel: wp.Kernel, extent: int, inputs: list[object], device: t
         stream = wp.stream_from_torch(torch.cuda.current_stream(device))
         wp.launch(kernel, dim=samples, inputs=[0, extent, *arguments], device=str(device), stream=stream)
         return
-    scatter = _Scatter(kernel, extent, arguments, samples)
+    assert isinstance(inputs[0], Tensor)
+    scatter = _Scatter(kernel, extent, arguments, samples, inputs[0])
     if _own.waiting is not None:
         _own.waiting.append(scatter)
     else:
-        _share_out(scatter.run, extent, 1)
+        _scatter([scatter])
