@@ -134,3 +134,16 @@ def test_smallest_grids(n):
     grid, points = torch.randn(n, n, n, generator=generator()), torch.rand(50, 3, generator=generator()) * 2 - 1
     expected = twins.grid_value(grid.double(), points.double())
     assert_agree(lookup.grid_value(grid, points), expected, ROUNDING_OF_POSITIONS)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf"), 1e30, -1e30])
+def test_no_point_leads_out_of_the_grid(bad):
+    """Look-ups do without the test of indices: whatever a coordinate is, it is clamped to the cube."""
+    grid, points, directions = torch.rand(17, 17, 17), torch.full((50, 3), bad), torch.ones(50, 3)
+    found = [lookup.grid_value(grid, points), lookup.grid_gradient(grid, points)]
+    albedo, sheen = torch.rand(17, 17, 17, 3), torch.rand(9, 9, 9, 9)
+    found.append(lookup.grid_colour(albedo, sheen, points, directions))
+    assert all(each.isfinite().all() for each in found)
+    total = torch.zeros(17, 17, 17)
+    lookup.scatter(total, points, torch.ones(50))
+    assert total.sum().item() == pytest.approx(50)
