@@ -6,36 +6,24 @@ A grid of n^3 vertices spans the cube [-1, 1]^3; vertex (i, j, k) lies at -1 + 2
 
 import warp as wp
 
+_PREFETCH = """
+#if !defined(__CUDA_ARCH__)
+__builtin_prefetch(values.data + index);
+#endif
+"""
 
-@wp.func_native(
-    """
-    #if !defined(__CUDA_ARCH__)
-    __builtin_prefetch(values.data + index);
-    #endif
-    """
-)
+
+@wp.func_native(_PREFETCH)
 def prefetch(values: wp.array(dtype=wp.float32), index: int):
     """Ask for the cache line of a value. A GPU has other threads to turn to while it waits."""
 
 
-@wp.func_native(
-    """
-    #if !defined(__CUDA_ARCH__)
-    __builtin_prefetch(values.data + index);
-    #endif
-    """
-)
+@wp.func_native(_PREFETCH)
 def prefetch_byte(values: wp.array(dtype=wp.uint8), index: int):
     """The same for bytes."""
 
 
-@wp.func_native(
-    """
-    #if !defined(__CUDA_ARCH__)
-    __builtin_prefetch(values.data + index);
-    #endif
-    """
-)
+@wp.func_native(_PREFETCH)
 def prefetch_int(values: wp.array(dtype=wp.int32), index: int):
     """The same for whole numbers."""
 
@@ -95,21 +83,16 @@ def interpolated(grid: wp.array(dtype=wp.float32), position: wp.vec3, n: int):
 
 
 @wp.func
-def sample(grid: wp.array(dtype=wp.float32), point: wp.vec3, n: int):
-    """Trilinear value at a point."""
+def in_voxels(point: wp.vec3, n: int):
+    """A point in units of voxels, not clamped."""
     scale = 0.5 * float(n - 1)
-    return interpolated(grid, wp.vec3((point[0] + 1.0) * scale, (point[1] + 1.0) * scale, (point[2] + 1.0) * scale), n)
+    return wp.vec3((point[0] + 1.0) * scale, (point[1] + 1.0) * scale, (point[2] + 1.0) * scale)
 
 
 @wp.func
-def prefetch_corners(grid: wp.array(dtype=wp.float32), position: wp.vec3, n: int):
-    """Ask for what `interpolated` reads."""
-    q = inside_grid(position, n)
-    b = (int(q[0]) * n + int(q[1])) * n + int(q[2])
-    prefetch(grid, b)
-    prefetch(grid, b + n)
-    prefetch(grid, b + n * n)
-    prefetch(grid, b + n * n + n)
+def sample(grid: wp.array(dtype=wp.float32), point: wp.vec3, n: int):
+    """Trilinear value at a point."""
+    return interpolated(grid, in_voxels(point, n), n)
 
 
 @wp.func
@@ -157,9 +140,9 @@ def cube_interval(origin: wp.vec3, direction: wp.vec3):
 
 
 @wp.func
-def prefetch_cell(grid: wp.array(dtype=wp.float32), point: wp.vec3, n: int, channels: int):
-    """Ask for what a look-up at the point reads."""
-    q = grid_position(point, n)
+def prefetch_corners(grid: wp.array(dtype=wp.float32), position: wp.vec3, n: int, channels: int):
+    """Ask for what a look-up at a position in units of voxels reads."""
+    q = inside_grid(position, n)
     b = ((int(q[0]) * n + int(q[1])) * n + int(q[2])) * channels
     row = n * channels
     prefetch(grid, b)
@@ -172,6 +155,12 @@ def prefetch_cell(grid: wp.array(dtype=wp.float32), point: wp.vec3, n: int, chan
         prefetch(grid, last + row)
         prefetch(grid, last + n * row)
         prefetch(grid, last + n * row + row)
+
+
+@wp.func
+def prefetch_cell(grid: wp.array(dtype=wp.float32), point: wp.vec3, n: int, channels: int):
+    """The same for a point."""
+    prefetch_corners(grid, in_voxels(point, n), n, channels)
 
 
 @wp.func

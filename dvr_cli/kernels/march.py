@@ -152,7 +152,7 @@ def march_kernel(
                 x[lane] = origin_x[lane] + along_x[lane] * t[lane]
                 y[lane] = origin_y[lane] + along_y[lane] * t[lane]
                 z[lane] = origin_z[lane] + along_z[lane] * t[lane]
-                prefetch_corners(sdf, wp.vec3(x[lane], y[lane], z[lane]), n)
+                prefetch_corners(sdf, wp.vec3(x[lane], y[lane], z[lane]), n, 1)
 
 
 def march(

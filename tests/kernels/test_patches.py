@@ -16,7 +16,6 @@ from tests.tolerances import (
     BENT_PATCH_DISCORD,
     BENT_PATCH_SLOPE,
     OTHER_EXPOSURE,
-    PATCH_DISCORD,
     PATCH_LOSS,
     PATCH_SLOPE,
     assert_agree,
@@ -59,6 +58,13 @@ def doubled(rays):
     return {k: v.double() if torch.is_tensor(v) and v.is_floating_point() else v for k, v in rays.items()}
 
 
+def no_kinks(views, rays, slope):
+    """Rays whose slope, in the twin, does not jump within the rounding of t: no sample crosses a pixel's edge there."""
+    rays = doubled(rays)
+    beside = [twins.patch_ncc(in_double(views), **(rays | {"t": rays["t"] + step})).slope for step in (-1e-6, 1e-6)]
+    return torch.stack([(found - slope).abs() for found in beside]).amax(dim=0) < 0.1
+
+
 @pytest.mark.parametrize("keep", [1, 2])
 @pytest.mark.parametrize("noise", [0.0, 0.01])
 def test_patches_agree_with_the_twin(ball, ball_rays, keep, noise):
@@ -68,9 +74,11 @@ def test_patches_agree_with_the_twin(ball, ball_rays, keep, noise):
     assert (curvature > 0).sum() > 4000
     assert ((curvature > 0) != (expected[2] > 0)).sum() == 0
     assert_agree(loss, expected[0], PATCH_LOSS)
-    assert_agree(slope, expected[1], PATCH_SLOPE)
-    assert_agree(curvature, expected[2], PATCH_SLOPE)
-    assert_agree(discord, expected[3], PATCH_DISCORD)
+    smooth = no_kinks(ball, rays, expected[1])
+    assert smooth.float().mean() > 0.997
+    assert_agree(slope[smooth], expected[1][smooth], PATCH_SLOPE)
+    assert_agree(curvature[smooth], expected[2][smooth], PATCH_SLOPE)
+    assert_agree(discord[smooth], expected[3][smooth], PATCH_SLOPE)
     assert (discord > 0).any() == (keep == 2)
 
 
