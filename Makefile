@@ -1,7 +1,7 @@
 # From nothing to a result: every target sets up .venv by itself; a second call skips what is done.
 #
 #   make demo        reconstruct the built-in scene (about a minute on two cores)
-#   make test        lint, types, examples, tests
+#   make test        lint, types, examples, tests (with DVR_TEST_LARGE=1 the largest ones at full size)
 #   make bench       timings, with the machine and the versions they were taken on
 #
 # On Linux the default torch is a CUDA build of several GB. For another one pass what pip is to install first, e.g.

@@ -94,13 +94,18 @@ def pixels_of(
     """Flat index of the pixel that each point projects to (0 where unseen), and whether it is seen at all."""
     height, width = silhouette.mask.shape
     column, row, w = silhouette.projection[:, :3] @ points.T + silhouette.projection[:, 3:]
-    in_front = w > 0
-    w[~in_front] = 1
-    column /= w
-    row /= w
-    seen = in_front & (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    row, column = (np.where(seen, place, 0).astype(np.int64) for place in (row, column))
-    return row * width + column, seen
+    seen = w > 0
+    # Points that are not seen may have no place at all, or one that no whole number holds; it is set to 0 in the end.
+    with np.errstate(all="ignore"):
+        column /= w
+        row /= w
+        for inside in (column >= 0, column < width, row >= 0, row < height):
+            seen &= inside
+        pixel = row.astype(np.int32)
+        pixel *= np.int32(width)
+        pixel += column.astype(np.int32)
+    pixel *= seen
+    return pixel, seen
 
 
 def projected(silhouette: Silhouette, points: Float[np.ndarray, "p 3"]) -> Bool[np.ndarray, "h w"]:
