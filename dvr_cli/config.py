@@ -28,7 +28,7 @@ class Level(Part):
     rays: int | None = Field(default=None, ge=1)
     """Rays per step; None: as many as `rays_per_step`."""
     reach: float = Field(default=0.0, ge=0)
-    """Voxels along the ray within which better matches are looked for."""
+    """Voxels along the ray within which better matches are looked for as the level begins; it shrinks to nothing."""
 
 
 class Start(Part):
@@ -37,11 +37,11 @@ class Start(Part):
     fill_masks: bool = True
     """Fill holes in masks that nearly all other masks refute (`scenes.mask_repair`), and disregard photographs where a
     part of the object stands elsewhere in them (`scenes.mask_conflicts`)."""
-    voxels: int = Field(default=96, ge=16, le=256)
-    image_size: int | None = Field(default=200, ge=16)
+    voxels: int = Field(default=128, ge=16, le=256)
+    image_size: int | None = Field(default=400, ge=16)
     """As for a level."""
     carve: bool = True
-    pixel_step: int = Field(default=3, ge=1)
+    pixel_step: int = Field(default=6, ge=1)
     planes: int = Field(default=128, ge=8)
     """Depth hypotheses along the cube's diagonal."""
     sources: int = Field(default=3, ge=2)
@@ -62,6 +62,8 @@ class Surroundings(Part):
 
     image_size: int = Field(default=240, ge=16)
     """As for a level; of the coarse depth maps."""
+    voxels: int = Field(default=96, ge=16, le=256)
+    """Vertices per side of the first field."""
     reach: float = Field(default=8.0, gt=1)
     """Radii of the region of interest up to which depth is looked for."""
     sources: int = Field(default=4, ge=2)

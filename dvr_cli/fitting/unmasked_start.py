@@ -82,7 +82,7 @@ def unmasked_field(
 
     SceneError when nothing is left.
     """
-    votes = _votes(small, seen, cube, settings, settings.start.voxels, sparse, dense)
+    votes = _votes(small, seen, cube, settings, settings.surroundings.voxels, sparse, dense)
     inside = smooth_cut(votes.outside, votes.domain).cpu().numpy()
     if not inside.any():
         raise SceneError(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dvr_cli.config import Start, Surroundings
+from dvr_cli.config import Surroundings
 from dvr_cli.errors import SceneError
 from dvr_cli.fields.grid import GridField
 from dvr_cli.fitting.step import _silhouettes
@@ -94,7 +94,7 @@ def test_given_masks_stay_as_they_are(room, seen):
 
 
 def test_first_field_is_the_ball_without_the_wall(room, seen):
-    settings = TINY.model_copy(update={"start": Start(voxels=48)})
+    settings = TINY.model_copy(update={"surroundings": Surroundings(voxels=48)})
     small = stack_views(room.without_masks(), room.unit_from_world, seen.divisor, CPU)
     cube = unmasked_cube(small, seen, room.unit_from_world, settings)
     field = unmasked_field(in_cube(small, cube), seen, cube, settings)

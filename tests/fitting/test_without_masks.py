@@ -15,7 +15,8 @@ from dvr_cli.surfaces.opening import opened
 from tests.fitting.rooms import RADIUS, make_room
 from tests.fitting.tiny_runs import TINY, Observer, assert_same_field, fit, mesh_of
 
-SETTINGS = TINY.model_copy(update={"surroundings": TINY.surroundings.model_copy(update={"image_size": 96})})
+SURROUNDINGS = TINY.surroundings.model_copy(update={"image_size": 96, "voxels": 32})
+SETTINGS = TINY.model_copy(update={"surroundings": SURROUNDINGS})
 
 
 @pytest.fixture(scope="module")

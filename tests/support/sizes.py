@@ -1,4 +1,4 @@
-"""How large the largest tests are: as large as a user's case at its limit takes a minute, and once in a while is enough."""
+"""How large the largest tests are: a user's case at its limit takes a minute, and once in a while is enough."""
 
 import os
 
