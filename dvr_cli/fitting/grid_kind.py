@@ -25,6 +25,8 @@ NARROWEST_RIM = 8
 """... and in pixels at least."""
 COARSEST = 16
 """Voxels that a level has at least, however small the photographs; the least that settings allow."""
+GUESSING = 0.6
+"""Share of a level after which nothing is guessed any more; until then guesses reach less and less far."""
 LEAST_PIXELS = 1.5
 """Of a level's photographs that a voxel spans: smaller voxels would be moved by the pixels' noise alone."""
 
@@ -90,7 +92,9 @@ class GridStepper:
     def step(self, level_step: int, share: float, generator: torch.Generator) -> list[dict[str, Tensor]]:
         """Draw rays, collect what losses ask for, move the field."""
         field, state, stack, settings = self._field, self._state, self._stack, self._settings
-        found = accumulate(field, state, stack, self._pool, self._neighbours, settings, self._level, generator)
+        # What a chance match has moved can still come back once guesses are over.
+        level = self._level.model_copy(update={"reach": self._level.reach * max(0.0, 1 - share / GUESSING)})
+        found = accumulate(field, state, stack, self._pool, self._neighbours, settings, level, generator)
         of_depth = accumulate_depth(field, stack, self._depth, settings.losses, generator)
         update(field, state, settings, share, level_step)
         return [found, of_depth]
