@@ -32,9 +32,12 @@ def signed_distance(inside: Bool[np.ndarray, "n n n"]) -> Float[np.ndarray, "n n
     n = inside.shape[0]
     if not inside.any():
         return np.ones(inside.shape, np.float32)
-    outside_distance = ndimage.distance_transform_edt(~inside).astype(np.float32)
-    inside_distance = ndimage.distance_transform_edt(inside).astype(np.float32)
-    sdf = np.where(inside, 0.5 - inside_distance, outside_distance - 0.5)
+    sdf = ndimage.distance_transform_edt(~inside).astype(np.float32) - 0.5
+    # Within the object the nearest vertex outside is not beyond the first layer around it.
+    (extent,) = ndimage.find_objects(inside.view(np.uint8))
+    box = tuple(slice(max(side.start - 1, 0), side.stop + 1) for side in extent)
+    within = inside[box]
+    sdf[box][within] = 0.5 - ndimage.distance_transform_edt(within)[within].astype(np.float32)
     return (sdf * (2.0 / (n - 1))).astype(np.float32)
 
 
