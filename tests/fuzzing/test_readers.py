@@ -1,4 +1,4 @@
-"""A few hundred mutated scenes per reader; the full number: `python -m tests.fuzzing.run --inputs 10000`."""
+"""A hundred mutated scenes per reader; the full number: `python -m tests.fuzzing.run --inputs 10000`."""
 
 import signal
 import socket
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sizes import largest
 
 from dvr_cli.errors import SceneError
 from tests.fuzzing import worker
@@ -14,7 +15,7 @@ from tests.fuzzing.mutations import mutate
 from tests.fuzzing.run import fuzz
 from tests.fuzzing.templates import subjects, write_templates
 
-INPUTS = 200
+INPUTS = largest(200, 100)
 
 
 def test_every_mutated_scene_ends_in_a_scene_or_a_clean_error():

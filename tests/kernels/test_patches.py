@@ -58,11 +58,21 @@ def doubled(rays):
     return {k: v.double() if torch.is_tensor(v) and v.is_floating_point() else v for k, v in rays.items()}
 
 
-def no_kinks(views, rays, slope):
-    """Rays whose slope, in the twin, does not jump within the rounding of t: no sample crosses a pixel's edge there."""
-    rays = doubled(rays)
+def every(step, rays):
+    return {k: v[::step].contiguous() if torch.is_tensor(v) else v for k, v in rays.items()}
+
+
+def no_kinks(views, rays, found, slope):
+    """Rays whose slope, in the twin, does not jump within the rounding of t: no sample crosses a pixel's edge there.
+
+    Asked are the hundredth whose slope in the kernel, `found`, is farthest from the twin's.
+    """
+    asked = (found - slope).abs().topk(len(slope) // 100).indices
+    rays = {k: v[asked].contiguous() if torch.is_tensor(v) else v for k, v in doubled(rays).items()}
     beside = [twins.patch_ncc(in_double(views), **(rays | {"t": rays["t"] + step})).slope for step in (-1e-6, 1e-6)]
-    return torch.stack([(found - slope).abs() for found in beside]).amax(dim=0) < 0.1
+    smooth = torch.ones(len(slope), dtype=torch.bool)
+    smooth[asked] = torch.stack([(near - slope[asked]).abs() for near in beside]).amax(dim=0) < 0.1
+    return smooth
 
 
 @pytest.mark.parametrize("keep", [1, 2])
@@ -74,7 +84,7 @@ def test_patches_agree_with_the_twin(ball, ball_rays, keep, noise):
     assert (curvature > 0).sum() > 4000
     assert ((curvature > 0) != (expected[2] > 0)).sum() == 0
     assert_agree(loss, expected[0], PATCH_LOSS)
-    smooth = no_kinks(ball, rays, expected[1])
+    smooth = no_kinks(ball, rays, slope, expected[1])
     assert smooth.float().mean() > 0.997
     assert_agree(slope[smooth], expected[1][smooth], PATCH_SLOPE)
     assert_agree(curvature[smooth], expected[2][smooth], PATCH_SLOPE)
@@ -85,10 +95,10 @@ def test_patches_agree_with_the_twin(ball, ball_rays, keep, noise):
 @pytest.mark.parametrize("radius", [1, 3, 4])
 def test_patches_of_every_size_agree_with_the_twin(ball, ball_rays, radius):
     """8, 48 and 80 pixels: once, six and ten times the lanes in which they are compared."""
-    rays = ball_rays | {"radius": radius}
+    rays = every(2, ball_rays) | {"radius": radius}
     loss, slope, curvature, _ = kernels.patch_ncc(ball, **rays)
     expected = twins.patch_ncc(in_double(ball), **doubled(rays))
-    assert (curvature > 0).sum() > 2000
+    assert (curvature > 0).sum() > 1000
     assert_agree(loss, expected[0], PATCH_LOSS)
     assert_agree(slope, expected[1], PATCH_SLOPE)
     assert_agree(curvature, expected[2], PATCH_SLOPE)
@@ -109,8 +119,7 @@ def test_bent_patches_agree_with_the_twin(ball, ball_rays):
 
 def test_slope_is_the_derivative_of_the_loss(ball, ball_rays):
     """Central differences of the twin's loss; where a sample crosses a pixel's edge between them there is a kink."""
-    some = {name: value[::3].contiguous() if torch.is_tensor(value) else value for name, value in ball_rays.items()}
-    stack, rays = in_double(ball), doubled(some)
+    stack, rays = in_double(ball), doubled(every(3, ball_rays))
     step = 1e-6
     ahead, *_ = twins.patch_ncc(stack, **rays | {"t": rays["t"] + step})
     behind, *_ = twins.patch_ncc(stack, **rays | {"t": rays["t"] - step})
