@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dvr_cli.baselines.apart import Measured
 from dvr_cli.comparing import opponents
 from dvr_cli.comparing.opponents import MadeMesh, Task, make_baseline
 from dvr_cli.errors import CompareError
@@ -39,7 +40,7 @@ def make_nothing(task, folder):
 
 
 @pytest.fixture
-def make(tmp_path, monkeypatch):
+def make_apart(tmp_path, monkeypatch):
     """A function that makes the baseline `octahedron` in a temporary folder."""
     monkeypatch.setattr(opponents, "BASELINES", {"octahedron": make_octahedron, "nothing": make_nothing})
 
@@ -49,16 +50,27 @@ def make(tmp_path, monkeypatch):
     return call
 
 
+@pytest.fixture
+def make(make_apart, monkeypatch):
+    """The same without a process of its own, whose start takes two seconds."""
+
+    def here(what, work, *arguments):
+        return Measured(work(*arguments), 1.0, 0.5)
+
+    monkeypatch.setattr(opponents, "run_apart", here)
+    return make_apart
+
+
 def times_made(folder):
     return len((folder / "count").read_text())
 
 
-def test_baseline_is_measured_and_kept(make, tmp_path):
-    made = make()
+def test_baseline_is_measured_and_kept(make_apart, tmp_path):
+    made = make_apart()
     assert not made.reused and made.peak_memory_gb > 0.01 and made.settings == {"corners": 6, "seed": 0}
     assert [mesh.name for mesh in made.meshes] == ["octahedron", "gap"]
     assert len(read_mesh(tmp_path / "octahedron" / made.meshes[0].file).faces) == 8
-    again = make()
+    again = make_apart()
     assert again == replace(made, reused=True) and times_made(tmp_path) == 1
 
 
@@ -95,10 +107,10 @@ def test_what_is_not_whole_is_made_anew(make, tmp_path, damage):
     assert not make().reused and times_made(tmp_path) == 2
 
 
-def test_a_failure_is_told_and_not_kept(make, tmp_path):
+def test_a_failure_is_told_and_not_kept(make_apart, tmp_path):
     for _ in range(2):
         with pytest.raises(CompareError, match="no photographs match"):
-            make("nothing")
+            make_apart("nothing")
     assert not (tmp_path / "nothing" / "made.json").exists()
 
 
