@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from dvr_cli.config import Photometric, Settings
+from dvr_cli.config import Level, Photometric, Settings
 from dvr_cli.fields.grid import GridField
 from dvr_cli.fitting import initial
 from dvr_cli.fitting.course import Course
@@ -92,12 +92,19 @@ class GridStepper:
     def step(self, level_step: int, share: float, generator: torch.Generator) -> list[dict[str, Tensor]]:
         """Draw rays, collect what losses ask for, move the field."""
         field, state, stack, settings = self._field, self._state, self._stack, self._settings
-        # What a chance match has moved can still come back once guesses are over.
-        level = self._level.model_copy(update={"reach": self._level.reach * max(0.0, 1 - share / GUESSING)})
+        level = guessing_less(self._level, share)
         found = accumulate(field, state, stack, self._pool, self._neighbours, settings, level, generator)
         of_depth = accumulate_depth(field, stack, self._depth, settings.losses, generator)
         update(field, state, settings, share, level_step)
         return [found, of_depth]
+
+
+def guessing_less(level: Level, share: float) -> Level:
+    """The level with the reach that guesses still have when `share` of it, 0 to 1, is done.
+
+    Guesses end before the level does, so that what a chance match has moved can come back.
+    """
+    return level.model_copy(update={"reach": level.reach * max(0.0, 1 - share / GUESSING)})
 
 
 def finest_voxels(stack: ViewArrays) -> int:

@@ -1,4 +1,4 @@
-"""A level's grid is no finer than what its photographs can show."""
+"""A level's grid is no finer than what its photographs can show, and its guesses end before it does."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,10 @@ import torch
 
 from dvr_cli.config import Level
 from dvr_cli.fields.grid import GridField
+from dvr_cli.fitting import grid_kind
 from dvr_cli.fitting.course import Course
-from dvr_cli.fitting.grid_kind import LEAST_PIXELS, enter_level, finest_voxels
+from dvr_cli.fitting.depth_terms import DepthTargets
+from dvr_cli.fitting.grid_kind import LEAST_PIXELS, GridStepper, enter_level, finest_voxels
 from tests.fitting.tiny_runs import TINY
 from tests.kernels.tiny_views import ball_views
 
@@ -45,3 +47,21 @@ def course_with(voxels):
     axis = torch.linspace(-1, 1, voxels)
     sdf = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1).norm(dim=-1) - 0.6
     return Course(np.eye(4), GridField(sdf))
+
+
+def test_guesses_reach_less_and_less_far_until_there_are_none(monkeypatch):
+    reaches = []
+
+    def recording(*arguments):
+        *_, level, _ = arguments
+        reaches.append(level.reach)
+        return accumulate(*arguments)
+
+    accumulate = grid_kind.accumulate
+    monkeypatch.setattr(grid_kind, "accumulate", recording)
+    settings = TINY.model_copy(update={"levels": (Level(voxels=24, steps=9, rays=256, reach=6.0),)})
+    stepper = GridStepper(course_with(24), ball_views(8, 64), DepthTargets(), settings, lambda message: None)
+    for step, share in enumerate([0.0, 0.2, 0.4, 0.59, 0.6, 0.61, 1.0]):
+        stepper.step(step, share, torch.Generator().manual_seed(step))
+    assert reaches[:3] == pytest.approx([6.0, 4.0, 2.0])
+    assert 0 < reaches[3] < 0.11 and reaches[4:] == [0, 0, 0]

@@ -64,7 +64,7 @@ def check_types(package: str) -> None:
 
 
 def _is_instance(hint: Any, value: Any) -> bool:
-    """What jaxtyping says of an array, in a third of the time: nine in ten checks see a kind of array seen before."""
+    """What jaxtyping says of an array, without looking again at a kind of array that the hint has accepted before."""
     kind = hint, type(value), getattr(value, "dtype", None)
     if kind not in _of_this_kind:
         accepted = hint.__instancecheck_str__(value) == ""
