@@ -58,8 +58,8 @@ def doubled(rays):
     return {k: v.double() if torch.is_tensor(v) and v.is_floating_point() else v for k, v in rays.items()}
 
 
-def every(step, rays):
-    return {k: v[::step].contiguous() if torch.is_tensor(v) else v for k, v in rays.items()}
+def some(rays, which):
+    return {k: v[which].contiguous() if torch.is_tensor(v) else v for k, v in rays.items()}
 
 
 def no_kinks(views, rays, found, slope):
@@ -68,7 +68,7 @@ def no_kinks(views, rays, found, slope):
     Asked are the hundredth whose slope in the kernel, `found`, is farthest from the twin's.
     """
     asked = (found - slope).abs().topk(len(slope) // 100).indices
-    rays = {k: v[asked].contiguous() if torch.is_tensor(v) else v for k, v in doubled(rays).items()}
+    rays = some(doubled(rays), asked)
     beside = [twins.patch_ncc(in_double(views), **(rays | {"t": rays["t"] + step})).slope for step in (-1e-6, 1e-6)]
     smooth = torch.ones(len(slope), dtype=torch.bool)
     smooth[asked] = torch.stack([(near - slope[asked]).abs() for near in beside]).amax(dim=0) < 0.1
@@ -95,7 +95,7 @@ def test_patches_agree_with_the_twin(ball, ball_rays, keep, noise):
 @pytest.mark.parametrize("radius", [1, 3, 4])
 def test_patches_of_every_size_agree_with_the_twin(ball, ball_rays, radius):
     """8, 48 and 80 pixels: once, six and ten times the lanes in which they are compared."""
-    rays = every(2, ball_rays) | {"radius": radius}
+    rays = some(ball_rays, slice(None, None, 2)) | {"radius": radius}
     loss, slope, curvature, _ = kernels.patch_ncc(ball, **rays)
     expected = twins.patch_ncc(in_double(ball), **doubled(rays))
     assert (curvature > 0).sum() > 1000
@@ -107,7 +107,7 @@ def test_patches_of_every_size_agree_with_the_twin(ball, ball_rays, radius):
 def test_bent_patches_agree_with_the_twin(ball, ball_rays):
     """Seen at more than 81 degrees from the normal, first order is too little: one ray in 5000 is compared or not."""
     facing = (ball_rays["normals"] * ball_rays["directions"]).sum(dim=1) < -0.15
-    ball_rays = {k: v[facing].contiguous() if torch.is_tensor(v) else v for k, v in ball_rays.items()}
+    ball_rays = some(ball_rays, facing)
     bends = 2e-4 * torch.rand(len(ball_rays["t"]), 2, generator=torch.Generator().manual_seed(1))
     loss, slope, curvature, discord = kernels.patch_ncc(ball, **ball_rays | {"bends": bends})
     expected = twins.patch_ncc(in_double(ball), **doubled(ball_rays | {"bends": bends}))
@@ -119,7 +119,7 @@ def test_bent_patches_agree_with_the_twin(ball, ball_rays):
 
 def test_slope_is_the_derivative_of_the_loss(ball, ball_rays):
     """Central differences of the twin's loss; where a sample crosses a pixel's edge between them there is a kink."""
-    stack, rays = in_double(ball), doubled(every(3, ball_rays))
+    stack, rays = in_double(ball), doubled(some(ball_rays, slice(None, None, 3)))
     step = 1e-6
     ahead, *_ = twins.patch_ncc(stack, **rays | {"t": rays["t"] + step})
     behind, *_ = twins.patch_ncc(stack, **rays | {"t": rays["t"] - step})
