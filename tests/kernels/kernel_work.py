@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dvr_cli.fitting.initial import mask_pixels, neighbour_views
-from dvr_cli.kernels import band, bends, hull, lookup, march, patches, pixels
+from dvr_cli.kernels import band, bends, hull, long_waves, lookup, march, patches, pixels
 from dvr_cli.kernels.views import ViewArrays
 from tests.kernels.tiny_views import ball_sdf, rays_at_ball
 
@@ -60,6 +60,7 @@ def updated(place: Place) -> list[Tensor]:
     assert len(vertices) > 3 * 4096
     band.newton_step(vertices, *grids, memory=0.8, damping=0.2, rate=0.5, longest_step=0.2)
     band.smooth(vertices, sdf, 0.5, 0.3)
+    long_waves.smooth_long_waves(vertices, sdf, 4, 0.5, noise.abs(), 8.0, 0.04)
     (albedo,) = place.here(ALBEDO)
     colours = [albedo, torch.ones_like(albedo), noise.abs()]
     band.relax(None, *colours, damping=0.1, rate=0.5)

@@ -1,0 +1,103 @@
+"""Smoothing of bumps many voxels wide, where the data says hardly anything.
+
+What `kernels.band.smooth` does to a wave falls with the fourth power of its length: over ten voxels nothing happens
+within a level. A wall without texture then keeps the bumps of the first field. Here a vertex is compared with
+neighbours several voxels away, which sees long waves as the other sees short ones.
+
+The thin plate that smoothing stands for bends by the fourth power of length too: over s voxels, data has to be s^4
+times as weak to be overruled as over one.
+"""
+
+import torch
+import warp as wp
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from dvr_cli.kernels.band import write_back_kernel
+from dvr_cli.kernels.grid import at, prefetch
+from dvr_cli.kernels.launch import launch
+
+# Loops are left to the compiler, which makes better vector instructions of one that it has unrolled itself.
+wp.set_module_options({"enable_backward": False, "max_unroll": 0})
+
+LANES = 8
+"""Vertices that are worked on side by side."""
+AHEAD = wp.constant(64)
+"""Vertices between one that is worked on and one that is fetched."""
+Lanes = wp.types.vector(length=LANES, dtype=wp.float32)
+
+
+@wp.func
+def bend(before: float, here: float, after: float, largest: float):
+    """The second difference; less of it the larger it is, nothing beyond `largest` (Tukey's biweight)."""
+    difference = before + after - 2.0 * here
+    share = difference / largest
+    weight = wp.max(1.0 - share * share, 0.0)
+    return weight * weight * difference
+
+
+@wp.kernel
+def smooth_kernel(
+    first: int,
+    band: wp.array(dtype=wp.int32),
+    sdf: wp.array(dtype=wp.float32),
+    n: int,
+    stride: int,
+    information: wp.array(dtype=wp.float32),
+    half_at: float,
+    smoothing: float,
+    largest_bend: float,
+    sdf_out: wp.array(dtype=wp.float32),
+):
+    begin = (first + wp.tid()) * LANES
+    last = band.shape[0] - 1
+    nn = n * n
+    if begin + AHEAD < band.shape[0]:
+        after = band[begin + AHEAD]
+        prefetch(sdf, after)
+        prefetch(sdf, after - stride * n)
+        prefetch(sdf, after + stride * n)
+        prefetch(sdf, after - stride * nn)
+        prefetch(sdf, after + stride * nn)
+        prefetch(information, after)
+    values = Lanes()
+    for lane in range(LANES):
+        b = band[wp.min(begin + lane, last)]
+        i = b // nn
+        j = b // n - i * n
+        k = b % n
+        nearest = wp.min(wp.min(wp.min(i, n - 1 - i), wp.min(j, n - 1 - j)), wp.min(k, n - 1 - k))
+        # Too near to a wall of the cube a vertex is compared with itself.
+        away = wp.where(nearest >= stride, stride, 0)
+        c = at(sdf, b)
+        bends = bend(at(sdf, b - away * nn), c, at(sdf, b + away * nn), largest_bend)
+        bends += bend(at(sdf, b - away * n), c, at(sdf, b + away * n), largest_bend)
+        bends += bend(at(sdf, b - away), c, at(sdf, b + away), largest_bend)
+        values[lane] = c + smoothing / wp.sqrt(1.0 + at(information, b) / half_at) * bends / 6.0
+    for lane in range(LANES):
+        if begin + lane <= last:
+            sdf_out[begin + lane] = values[lane]
+
+
+def smooth_long_waves(
+    band: Int[Tensor, "b"],
+    sdf: Float[Tensor, "n n n"],
+    stride: int,
+    smoothing: float,
+    information: Float[Tensor, "n n n"],
+    half_at: float,
+    largest_bend: float,
+) -> None:
+    """Smooth there and back (Taubin, 1995), in place, by neighbours `stride` voxels away.
+
+    `smoothing` is the share of the way to the neighbours' mean, smoothing / sqrt(1 + information / half_at) where there
+    is information (per voxel squared); `half_at` is what halves the effect over *one* voxel. Bends of more than
+    `largest_bend` (unit-space length, second difference over the stride) are taken for the object's own and left alone.
+    """
+    flat, known = sdf.detach().reshape(-1), information.reshape(-1)
+    weakest = half_at / stride**4
+    for share in (smoothing, -smoothing):
+        out = torch.empty(len(band), device=sdf.device)
+        inputs = [band, flat, sdf.shape[0], stride, known, weakest, share, largest_bend, out]
+        launch(smooth_kernel, -(-len(band) // LANES), inputs, sdf.device, least=512)
+        launch(write_back_kernel, len(band), [band, out, flat], sdf.device, least=4096)
