@@ -102,6 +102,8 @@ class Losses(Part):
     exact_masks: float = Field(default=60.0, ge=0)
     """How much more free space and occupancy count where masks agree to the pixel: this share times the fourth power of
     the trust in edges is added to their weights."""
+    inner_edges: float = Field(default=0.3, ge=0)
+    """Squared distance, in voxels, from a surface that a neighbouring pixel sees and that matches clearly better."""
     margin: float = Field(default=0.5, ge=0)
     """Voxels by which a ray that was on the wrong side is asked to be on the right one."""
     sparse_depth: float = Field(default=1.0, ge=0)
@@ -142,6 +144,9 @@ class Optimiser(Part):
     final_smoothing: float = Field(default=0.38, ge=0, lt=1)
     half_smoothing: float = Field(default=8.0, gt=0)
     """Curvature (per voxel squared, summed as `memory` says) of the data at which smoothing has half the effect."""
+    largest_bump: float = Field(default=2.0, ge=0)
+    """Voxels of a grid of 96 per side: second differences over two and four voxels up to which bumps are smoothed where
+    hardly anything is known. What bends more is taken for the object's own shape; 0: nothing is smoothed so far."""
     redistancing: float = Field(default=0.03, ge=0, lt=1)
     band: float = Field(default=6.0, gt=1)
     """Half width of the band, voxels."""

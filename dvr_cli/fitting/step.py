@@ -13,9 +13,11 @@ from torch import Tensor
 from dvr_cli.config import Level, Losses, Settings
 from dvr_cli.fields.grid import GridField, gradient_buffer
 from dvr_cli.fields.protocol import RayHits
+from dvr_cli.fitting.inner_edges import Compared, inner_edge_loss
 from dvr_cli.fitting.pixels import PixelPool
 from dvr_cli.kernels import band as band_kernels
 from dvr_cli.kernels import launch
+from dvr_cli.kernels.long_waves import smooth_long_waves
 from dvr_cli.kernels.pixels import Looks
 from dvr_cli.kernels.views import BACKGROUND, OBJECT, UNKNOWN, ViewArrays
 from dvr_cli.rendering.photometric import Guesses, photometric_loss, surface_bends
@@ -37,6 +39,13 @@ UNKNOWN_EDGES = 2.0
 """That share at the start of a level, in units of the one that counts half: trust in edges has to be earned."""
 FARTHEST_WRONG = 2.0
 """Voxels beyond which silhouettes have no say about a ray."""
+NEARLY_WRONG = 1.5
+"""Voxels within which a ray just outside a mask has to pass the surface to say where it is."""
+LONG_STRIDES = (2, 4)
+"""Voxels between vertices that are compared to smooth long waves."""
+BUMP_VOXEL = 2 / 95
+"""The voxel in which `largest_bump` is measured. A bend over so many voxels is a curvature times the voxel squared, so
+with voxels half as large a quarter is left of it: the same curvature."""
 
 
 @dataclass
@@ -159,7 +168,12 @@ def _accumulate_part(
     # Masks that agree to the pixel are the most certain thing there is; the power leaves the others as they were.
     trust = torch.where(at_edge, edge_trust, 1) * (1 + weights.exact_masks * edge_trust**4)
     silhouette_loss = _silhouettes(field, origins, directions, hits, mask, trust, weights)
-    total = weights.photometric * ncc_loss.sum() + rgb_loss + silhouette_loss
+    _hold_edges(field, looks, hits, trust, weights.occupancy)
+    compared = Compared(
+        views, pixels, o[chosen], d[chosen], picked.t.detach(), sources, ncc_loss.detach(), ncc_curvature
+    )
+    edge_loss = inner_edge_loss(field, stack, compared, settings, level, generator)
+    total = weights.photometric * ncc_loss.sum() + rgb_loss + silhouette_loss + edge_loss
     total.backward()
     return sums
 
@@ -219,6 +233,21 @@ def _silhouettes(
     return 0.5 * (worth * residual.square()).sum()
 
 
+def _hold_edges(field: GridField, looks: Looks, hits: RayHits, trust: Float[Tensor, "r"], weight: float) -> None:
+    """Rays at masks' edges that are right ask for no change, but say with `weight` that the surface is there.
+
+    Otherwise only what silhouettes object to would count as known, and smoothing would wear edges off until they do.
+    """
+    is_object = looks.masks == OBJECT
+    near = hits.hit | (hits.nearest_value < NEARLY_WRONG * field.voxel)
+    right = looks.at_edge & (looks.masks != UNKNOWN) & (hits.hit == is_object) & near
+    index = right.nonzero().squeeze(1)
+    t = torch.where(hits.hit, hits.t, hits.nearest_t)[index]
+    field.add_curvature(
+        looks.origins[index] + t[:, None] * looks.directions[index], weight * trust[index] / field.voxel**2
+    )
+
+
 def update(field: GridField, state: StepState, settings: Settings, share: float, step: int) -> None:
     """Move the field along what `accumulate` collected; `share` is how far the level is, 0 to 1."""
     o = settings.optimiser
@@ -238,5 +267,8 @@ def update(field: GridField, state: StepState, settings: Settings, share: float,
             band_kernels.smooth_and_redistance(
                 state.band, sdf, smoothing, o.redistancing, state.mean_curvature, o.half_smoothing
             )
+            largest = o.largest_bump * field.voxel**2 / BUMP_VOXEL
+            for stride in LONG_STRIDES if largest > 0 else ():
+                smooth_long_waves(state.band, sdf, stride, smoothing, state.mean_curvature, o.half_smoothing, largest)
         if step % STEPS_BETWEEN_BANDS == 0:
             state.band = band_kernels.find_band(sdf, o.band * field.voxel)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from dvr_cli.fields.grid import GridField
+from dvr_cli.fields.grid import GridField, gradient_buffer
 from dvr_cli.fitting.initial import neighbour_views
 from dvr_cli.fitting.pixels import pixel_pool
 from dvr_cli.fitting.step import EDGE_MEMORY, StepState, accumulate, trust_in_edges
@@ -108,3 +108,25 @@ def test_masks_that_agree_pull_harder():
         accumulate(field, state, stack, pool, neighbours, settings, settings.levels[0], generator)
         pulls.append(float(field.sdf_curvature.sum()))
     assert abs(pulls[1] / pulls[0] - 4) < 1e-3
+
+
+def test_edges_that_are_right_are_known_but_ask_for_nothing():
+    """A ball a little too large: no ray through it misses, so the weight of occupancy cannot ask for anything."""
+    stack = ball_views()
+    pool, neighbours = pixel_pool(stack, 4), neighbour_views(stack, 8)
+    found = []
+    for occupancy in (0.0, 1.0, 2.0):
+        losses = TINY.losses.model_copy(
+            update={"photometric": 0.0, "rgb": 0.0, "inner_edges": 0.0, "occupancy": occupancy}
+        )
+        settings = TINY.model_copy(update={"losses": losses})
+        field = GridField(ball_sdf(48, 1.03 * RADIUS))
+        state = StepState.at_start(field, settings)
+        accumulate(
+            field, state, stack, pool, neighbours, settings, settings.levels[0], torch.Generator().manual_seed(0)
+        )
+        found.append((gradient_buffer(field.sdf).clone(), field.sdf_curvature.clone()))
+    known = [curvature - found[0][1] for _, curvature in found]
+    assert torch.equal(found[0][0], found[1][0]) and torch.equal(found[0][0], found[2][0])
+    assert known[1].sum() > 0
+    torch.testing.assert_close(known[2], 2 * known[1], rtol=1e-3, atol=1e-3 * float(known[1].max()))

@@ -29,11 +29,14 @@ TINY = Settings(
         voxels=32, image_size=48, pixel_step=1, planes=48, sources=3, patch_radius=2, noise=0.01, least_score=0.4,
         tolerance=2.0, confirmations=2, free_votes=2, margin=1.5,
     ),
-    losses=Losses(photometric=1.0, rgb=0.05, free_space=0.5, occupancy=0.5, margin=0.5, sparse_depth=1.0, depth=1.0),
+    losses=Losses(
+        photometric=1.0, rgb=0.05, free_space=0.5, occupancy=0.5, inner_edges=0.3, margin=0.5, sparse_depth=1.0,
+        depth=1.0,
+    ),
     photometric=Photometric(share=0.5, neighbours=8, sources=4, keep=2, noise=0.01),
     optimiser=Optimiser(
         memory=0.8, damping=0.2, rate=0.5, final_rate=0.2, longest_step=0.2, smoothing=0.5, final_smoothing=0.15,
-        redistancing=0.3, band=6.0, band_every=4, colour_rate=0.5,
+        largest_bump=2.0, redistancing=0.3, band=6.0, band_every=4, colour_rate=0.5,
     ),
     rays_per_step=2048,
     device="cpu",
