@@ -17,7 +17,7 @@ from dvr_cli.config import Level, Settings
 from dvr_cli.fields.grid import GridField
 from dvr_cli.kernels.patches import patch_ncc
 from dvr_cli.kernels.views import ViewArrays
-from dvr_cli.rendering.photometric import GOOD, LEAD
+from dvr_cli.rendering.photometric import bound_to_beat
 from dvr_cli.rendering.surface import first_hit
 
 SHARE = 0.25
@@ -68,15 +68,13 @@ def inner_edge_loss(
     weight, voxel, photometric = settings.losses.inner_edges, field.voxel, settings.photometric
     if weight == 0:
         return torch.zeros((), device=rays.t.device)
-    asked = (torch.rand(len(rays.t), generator=generator) < SHARE).nonzero().squeeze(1)
-    rays, other_t, other_normals = _planes_of_neighbours(field, stack, rays.of(asked.to(rays.t.device)), generator)
+    rays, other_t, other_normals = _planes_of_neighbours(field, stack, rays, generator)
     flat = torch.zeros(len(other_t), 2, device=other_t.device)
     loss, _, curvature, _ = patch_ncc(
         stack, rays.views, rays.pixels, rays.directions, other_t, other_normals, flat, rays.sources,
         keep=photometric.keep, radius=level.patch_radius, noise=photometric.noise,
     )  # fmt: skip
-    bound = (torch.where(rays.curvature > 0, rays.loss, 1.0) - LEAD).clamp(max=GOOD)
-    better = ((curvature > 0) & (loss < bound)).nonzero().squeeze(1)
+    better = ((curvature > 0) & (loss < bound_to_beat(rays.loss, rays.curvature))).nonzero().squeeze(1)
     rays, other_t = rays.of(better), other_t[better]
     # The near one of the two surfaces decides: it has to come as far as this ray, or to end before it.
     reaches = other_t < rays.t
@@ -91,13 +89,17 @@ def inner_edge_loss(
 def _planes_of_neighbours(
     field: GridField, stack: ViewArrays, rays: Compared, generator: torch.Generator
 ) -> tuple[Compared, Float[Tensor, "i"], Float[Tensor, "i 3"]]:
-    """Rays beside an inner edge; where each meets the tangent plane of a neighbouring pixel's surface; its normal."""
-    voxel, shape = field.voxel, (len(rays.t), 2)
+    """Some of the rays beside inner edges; where each meets the tangent plane of what a neighbouring pixel sees; that
+    plane's normal."""
+    voxel, device = field.voxel, rays.t.device
+    asked = (torch.rand(len(rays.t), generator=generator) < SHARE).nonzero().squeeze(1)
+    shape = (len(asked), 2)
     shift = torch.randint(-FARTHEST_PIXEL, FARTHEST_PIXEL + 1, shape, generator=generator, dtype=torch.int32)
-    origins, directions = stack.rays(rays.views, rays.pixels + shift.to(rays.pixels.device))
+    asked = asked.to(device)
+    origins, directions = stack.rays(rays.views[asked], rays.pixels[asked] + shift.to(device))
     hits = first_hit(field, origins, directions)
-    apart = (hits.hit & ((hits.t - rays.t).abs() > APART * voxel)).nonzero().squeeze(1)
-    rays, t = rays.of(apart), hits.t[apart]
+    apart = (hits.hit & ((hits.t - rays.t[asked]).abs() > APART * voxel)).nonzero().squeeze(1)
+    rays, t = rays.of(asked[apart]), hits.t[apart]
     points = origins[apart] + t[:, None] * directions[apart]
     with torch.no_grad():
         normals = torch.nn.functional.normalize(field.gradient(points), dim=1)

@@ -4,6 +4,9 @@ The band is a sorted list of vertices whose distance is below some voxels and th
 pass over it reads one array and writes another, so that slices of the list can run side by side.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 import warp as wp
 from jaxtyping import Float, Int
@@ -127,6 +130,16 @@ def relax_kernel(
             gradient[a] = 0.0
 
 
+@wp.func
+def prefetch_around(values: wp.array(dtype=wp.float32), vertex: int, n: int, stride: int):
+    """Ask for a vertex and its neighbours `stride` away, but for those in the same row."""
+    prefetch(values, vertex)
+    prefetch(values, vertex - stride * n)
+    prefetch(values, vertex + stride * n)
+    prefetch(values, vertex - stride * n * n)
+    prefetch(values, vertex + stride * n * n)
+
+
 @wp.kernel
 def smooth_kernel(
     first: int,
@@ -146,11 +159,7 @@ def smooth_kernel(
     voxel = 2.0 / float(n - 1)
     if begin + AHEAD < band.shape[0]:
         after = band[begin + AHEAD]
-        prefetch(sdf, after)
-        prefetch(sdf, after - n)
-        prefetch(sdf, after + n)
-        prefetch(sdf, after - nn)
-        prefetch(sdf, after + nn)
+        prefetch_around(sdf, after, n, 1)
         prefetch(information, after)
     values = Lanes()
     for lane in range(LANES):
@@ -252,6 +261,19 @@ def relax(
     )
 
 
+def replace_values(
+    kernel: wp.Kernel, band: Int[Tensor, "b"], sdf: Float[Tensor, "n n n"], inputs: Sequence[Any]
+) -> None:
+    """Put in place, all at once, what a kernel finds for the band's vertices, `LANES` of them per item.
+
+    Its parameters are first, band, sdf, n, the `inputs` and the values found.
+    """
+    out = torch.empty(len(band), device=sdf.device)
+    flat = sdf.detach().reshape(-1)
+    launch(kernel, -(-len(band) // LANES), [band, flat, sdf.shape[0], *inputs, out], sdf.device, least=512)
+    launch(write_back_kernel, len(band), [band, out, flat], sdf.device, least=4096)
+
+
 def smooth(
     band: Int[Tensor, "b"],
     sdf: Float[Tensor, "n n n"],
@@ -265,13 +287,9 @@ def smooth(
     With `information` a vertex is smoothed by smoothing / sqrt(1 + information / half_at) only: there and back, that
     halves what the shortest waves lose where the information is `half_at`.
     """
-    out = torch.empty(len(band), device=sdf.device)
-    flat = sdf.detach().reshape(-1)
-    known = flat if information is None else information.reshape(-1)
+    known = (sdf.detach() if information is None else information).reshape(-1)
     numbers = [half_at, smoothing, redistancing]
-    inputs = [band, flat, sdf.shape[0], float(information is not None), known, *numbers, out]
-    launch(smooth_kernel, -(-len(band) // LANES), inputs, sdf.device, least=512)
-    launch(write_back_kernel, len(band), [band, out, flat], sdf.device, least=4096)
+    replace_values(smooth_kernel, band, sdf, [float(information is not None), known, *numbers])
 
 
 def smooth_and_redistance(

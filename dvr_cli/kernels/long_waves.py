@@ -8,23 +8,15 @@ The thin plate that smoothing stands for bends by the fourth power of length too
 times as weak to be overruled as over one.
 """
 
-import torch
 import warp as wp
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from dvr_cli.kernels.band import write_back_kernel
+from dvr_cli.kernels.band import AHEAD, LANES, Lanes, prefetch_around, replace_values
 from dvr_cli.kernels.grid import at, prefetch
-from dvr_cli.kernels.launch import launch
 
 # Loops are left to the compiler, which makes better vector instructions of one that it has unrolled itself.
 wp.set_module_options({"enable_backward": False, "max_unroll": 0})
-
-LANES = 8
-"""Vertices that are worked on side by side."""
-AHEAD = wp.constant(64)
-"""Vertices between one that is worked on and one that is fetched."""
-Lanes = wp.types.vector(length=LANES, dtype=wp.float32)
 
 
 @wp.func
@@ -54,11 +46,7 @@ def smooth_kernel(
     nn = n * n
     if begin + AHEAD < band.shape[0]:
         after = band[begin + AHEAD]
-        prefetch(sdf, after)
-        prefetch(sdf, after - stride * n)
-        prefetch(sdf, after + stride * n)
-        prefetch(sdf, after - stride * nn)
-        prefetch(sdf, after + stride * nn)
+        prefetch_around(sdf, after, n, stride)
         prefetch(information, after)
     values = Lanes()
     for lane in range(LANES):
@@ -94,10 +82,6 @@ def smooth_long_waves(
     is information (per voxel squared); `half_at` is what halves the effect over *one* voxel. Bends of more than
     `largest_bend` (unit-space length, second difference over the stride) are taken for the object's own and left alone.
     """
-    flat, known = sdf.detach().reshape(-1), information.reshape(-1)
-    weakest = half_at / stride**4
+    known, weakest = information.reshape(-1), half_at / stride**4
     for share in (smoothing, -smoothing):
-        out = torch.empty(len(band), device=sdf.device)
-        inputs = [band, flat, sdf.shape[0], stride, known, weakest, share, largest_bend, out]
-        launch(smooth_kernel, -(-len(band) // LANES), inputs, sdf.device, least=512)
-        launch(write_back_kernel, len(band), [band, out, flat], sdf.device, least=4096)
+        replace_values(smooth_kernel, band, sdf, [stride, known, weakest, share, largest_bend])

@@ -21,6 +21,11 @@ MOST_TRUST = 2.0
 """No match counts more than this: a highlight that moves with the camera matches as well as texture does."""
 
 
+def bound_to_beat(loss: Float[Tensor, "h"], curvature: Float[Tensor, "h"]) -> Float[Tensor, "h"]:
+    """1 - NCC below which a patch elsewhere matches clearly better; curvature 0 where nothing could be compared."""
+    return (torch.where(curvature > 0, loss, 1.0) - LEAD).clamp(max=GOOD)
+
+
 @dataclass(frozen=True)
 class Guesses:
     """Other patches to try, one per ray (random guesses as in PatchMatch: Barnes et al., 2009; Bleyer et al., 2011)."""
@@ -85,7 +90,7 @@ def photometric_loss(
     trust = ((1 - loss) / loss.clamp(min=1e-6)).clamp(max=MOST_TRUST)
     slope, curvature = trust * slope, trust * curvature
     if guesses is not None:
-        bound = (torch.where(curvature > 0, loss, 1.0) - LEAD).clamp(max=GOOD)
+        bound = bound_to_beat(loss, curvature)
         # No loss is below zero: what matches well need not be tried elsewhere.
         tried = (bound > 0).nonzero().squeeze(1)
         offsets = guesses.offsets[tried]

@@ -18,28 +18,16 @@ def smooth_long_waves(
     largest_bend: float,
 ) -> Float[Tensor, "n n n"]:
     """The grid after a step towards the mean of the neighbours `stride` away, and as much of one back."""
-    for share in (smoothing, -smoothing):
-        sdf = _step(band, sdf, stride, share, information, half_at / stride**4, largest_bend)
-    return sdf
-
-
-def _step(
-    band: Int[Tensor, "b"],
-    sdf: Float[Tensor, "n n n"],
-    stride: int,
-    share: float,
-    information: Float[Tensor, "n n n"],
-    half_at: float,
-    largest_bend: float,
-) -> Float[Tensor, "n n n"]:
     vertices = torch.stack(torch.unravel_index(band.long(), sdf.shape), dim=1)
     inside = ((vertices >= stride) & (vertices < sdf.shape[0] - stride)).all(dim=1)
     x, y, z = vertices[inside].T
-    here = sdf[x, y, z]
-    change = torch.zeros_like(here)
-    for dx, dy, dz in torch.eye(3, dtype=torch.long) * stride:
-        bend = sdf[x - dx, y - dy, z - dz] + sdf[x + dx, y + dy, z + dz] - 2 * here
-        change += bend * (1 - (bend / largest_bend).square()).clamp(min=0).square()
-    moved = sdf.clone()
-    moved[x, y, z] = here + share * (1 + information[x, y, z] / half_at).rsqrt() * change / 6
-    return moved
+    yielding = (1 + information[x, y, z] * stride**4 / half_at).rsqrt()
+    for share in (smoothing, -smoothing):
+        here = sdf[x, y, z]
+        change = torch.zeros_like(here)
+        for dx, dy, dz in torch.eye(3, dtype=torch.long) * stride:
+            bend = sdf[x - dx, y - dy, z - dz] + sdf[x + dx, y + dy, z + dz] - 2 * here
+            change += bend * (1 - (bend / largest_bend).square()).clamp(min=0).square()
+        sdf = sdf.clone()
+        sdf[x, y, z] = here + share * yielding * change / 6
+    return sdf
