@@ -46,15 +46,27 @@ class Start(Part):
     """Depth hypotheses along the cube's diagonal."""
     sources: int = Field(default=3, ge=2)
     patch_radius: int = Field(default=2, ge=1)
-    noise: float = Field(default=0.01, ge=0)
+    noise: float = Field(default=0.002, ge=0)
+    """Standard deviation of grey values, 0 to 1, that is not texture."""
     least_score: float = Field(default=0.4, ge=0, le=1)
     """NCC times its lead over the next best depth."""
     tolerance: float = Field(default=2.0, gt=0)
     """Voxels by which confirming depths may differ."""
     confirmations: int = Field(default=2, ge=1)
-    free_votes: int = Field(default=2, ge=1)
     margin: float = Field(default=1.5, gt=0)
     """Voxels between a depth and the space that it votes free."""
+    certainty: float = Field(default=0.5, gt=0)
+    """What a vote for free space counts, in faces of a voxel; ..."""
+    surface_worth: float = Field(default=2.0, gt=0)
+    """... one for a surface counts as much as so many of these, ..."""
+    most_votes: float = Field(default=4.0, gt=0)
+    """... and so many of their difference count."""
+    shell: float = Field(default=2.5, ge=0)
+    """Voxels below the hull's surface that are object unless depths say otherwise: at least ..."""
+    free_votes: int = Field(default=2, ge=1)
+    """... so many votes for free space, or one for a surface. ..."""
+    shell_worth: float = Field(default=1.0, ge=0)
+    """... What each of them counts, in faces of a voxel."""
 
 
 class Surroundings(Part):

@@ -1,8 +1,9 @@
 """The first field: the visual hull, carved where several views agree that space is free.
 
-Coarse depth maps (a plane sweep inside the hull) count only where other views' depths confirm them. A hull vertex goes
-when more views vote for free space than see a surface there. Silhouettes have a veto: every ray through a mask keeps at
-least the vertex on it with the fewest votes against.
+Coarse depth maps (a plane sweep inside the hull) count only where other views' depths confirm them. They vote for free
+space and for surfaces, and of all ways to carve the hull that respect the votes the one with the least area is taken:
+what is left over between confirmed depths, in a cup for instance, costs area and goes. Silhouettes have a veto: every
+ray through a mask keeps at least the vertex on it with the fewest votes against.
 """
 
 from dataclasses import dataclass
@@ -14,8 +15,12 @@ from scipy import ndimage
 from torch import Tensor
 
 from dvr_cli.config import Start
+from dvr_cli.fitting.smooth_cut import smooth_cut
 from dvr_cli.kernels import hull as hull_kernels
 from dvr_cli.kernels.views import OBJECT, ViewArrays
+
+CUT_ITERATIONS = (300, 80, 30)
+"""Of `smooth_cut` from its coarsest grid on; more on the finest one change next to nothing here."""
 
 
 @dataclass(frozen=True)
@@ -98,15 +103,14 @@ def carve(stack: ViewArrays, hull: Float[Tensor, "n n n"], depth: DepthMaps, sta
     """The hull less what views agree is free, every mask ray keeping something; True inside."""
     margin = start.margin * 2.0 / hull.shape[0]
     free, support = hull_kernels.vote(stack, hull, depth.starts, depth.step, depth.t_map, margin)
-    against = free - support
     inside = (hull < 0).cpu().numpy()
-    carved = inside & ~((free >= start.free_votes) & (against > 0)).cpu().numpy()
-    kept = _keep_large(ndimage.binary_opening(carved, iterations=1) | (carved & ~_free_border(inside, carved)))
+    found = smooth_cut(_evidence(hull, free, support, start), torch.ones_like(hull, dtype=torch.bool), CUT_ITERATIONS)
+    kept = found.cpu().numpy() & inside
     views, pixels = mask_pixels(stack, 2, only_known=True)
     origins, directions = stack.rays(views, pixels)
     for _ in range(8):
         kept_tensor = torch.as_tensor(kept).to(device=hull.device, dtype=torch.uint8)
-        restore = hull_kernels.veto(hull, kept_tensor, against, origins, directions)
+        restore = hull_kernels.veto(hull, kept_tensor, free - support, origins, directions)
         places = restore[restore >= 0].unique().cpu().numpy()
         if len(places) == 0:
             break
@@ -116,16 +120,14 @@ def carve(stack: ViewArrays, hull: Float[Tensor, "n n n"], depth: DepthMaps, sta
     return kept
 
 
-def _free_border(inside: np.ndarray, carved: np.ndarray) -> np.ndarray:
-    """Vertices next to carved space: what remains there may be a shred."""
-    return ndimage.binary_dilation(inside & ~carved, iterations=1)
-
-
-def _keep_large(inside: np.ndarray, least_share: float = 0.005) -> np.ndarray:
-    """Connected parts that hold at least this share of all vertices."""
-    labels, count = ndimage.label(inside)
-    if count <= 1:
-        return inside
-    sizes = np.bincount(labels.reshape(-1))
-    sizes[0] = 0
-    return (sizes >= least_share * sizes.sum())[labels]
+def _evidence(
+    hull: Float[Tensor, "n n n"], free: Float[Tensor, "n n n"], support: Float[Tensor, "n n n"], start: Start
+) -> Float[Tensor, "n n n"]:
+    """That a vertex is outside, in faces of a voxel, for `smooth_cut`; negative: inside."""
+    votes = (free - start.surface_worth * support).clamp(-start.most_votes, start.most_votes)
+    # Nothing says what is below the hull where no depth was found. Its surface is taken for the object's, in a layer
+    # with more evidence than the area of both its sides, or the least area would be to leave out all that is plain.
+    depth = -hull * (hull.shape[0] / 2.0)
+    shell = (depth < start.shell) & (free < start.free_votes) & (support < 1)
+    evidence = torch.where(shell, -start.shell_worth, start.certainty * votes)
+    return torch.where(hull < 0, evidence, 2 * start.most_votes)

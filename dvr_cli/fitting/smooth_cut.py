@@ -22,8 +22,13 @@ ITERATIONS = (300, 80)
 """On the coarsest grid, and on each finer one, which begins with what the coarser one has found."""
 
 
-def smooth_cut(evidence: Float[Tensor, "n n n"], domain: Bool[Tensor, "n n n"]) -> Bool[Tensor, "n n n"]:
-    """True inside. `evidence` in units of the area of a grid cell's face: positive says outside."""
+def smooth_cut(
+    evidence: Float[Tensor, "n n n"], domain: Bool[Tensor, "n n n"], iterations: tuple[int, ...] = ITERATIONS
+) -> Bool[Tensor, "n n n"]:
+    """True inside. `evidence` in units of the area of a grid cell's face: positive says outside.
+
+    `iterations`: on the coarsest grid, the next finer one and so on, the last of them on all that remain.
+    """
     sizes = [evidence.shape[0]]
     while sizes[-1] >= 2 * COARSEST:
         sizes.append(sizes[-1] // 2)
@@ -34,7 +39,7 @@ def smooth_cut(evidence: Float[Tensor, "n n n"], domain: Bool[Tensor, "n n n"]) 
         c = weight * _resized(evidence, n)
         inside_domain = _resized(domain.to(evidence), n) > 0.5
         u = torch.full_like(c, 0.5) if u is None else _resized(u, n)
-        u = _solve(c, inside_domain, u, ITERATIONS[min(index, 1)])
+        u = _solve(c, inside_domain, u, iterations[min(index, len(iterations) - 1)])
     assert u is not None
     return (u > 0.5) & domain
 
