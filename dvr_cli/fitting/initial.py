@@ -103,6 +103,7 @@ def carve(stack: ViewArrays, hull: Float[Tensor, "n n n"], depth: DepthMaps, sta
     """The hull less what views agree is free, every mask ray keeping something; True inside."""
     margin = start.margin * 2.0 / hull.shape[0]
     free, support = hull_kernels.vote(stack, hull, depth.starts, depth.step, depth.t_map, margin)
+    against = free - support
     inside = (hull < 0).cpu().numpy()
     found = smooth_cut(_evidence(hull, free, support, start), torch.ones_like(hull, dtype=torch.bool), CUT_ITERATIONS)
     kept = found.cpu().numpy() & inside
@@ -110,7 +111,7 @@ def carve(stack: ViewArrays, hull: Float[Tensor, "n n n"], depth: DepthMaps, sta
     origins, directions = stack.rays(views, pixels)
     for _ in range(8):
         kept_tensor = torch.as_tensor(kept).to(device=hull.device, dtype=torch.uint8)
-        restore = hull_kernels.veto(hull, kept_tensor, free - support, origins, directions)
+        restore = hull_kernels.veto(hull, kept_tensor, against, origins, directions)
         places = restore[restore >= 0].unique().cpu().numpy()
         if len(places) == 0:
             break
