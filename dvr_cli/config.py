@@ -152,8 +152,11 @@ class Optimiser(Part):
     final_rate: float = Field(default=0.2, gt=0, le=1)
     longest_step: float = Field(default=0.2, gt=0)
     """Voxels."""
-    smoothing: float = Field(default=0.6, ge=0, lt=1)
-    final_smoothing: float = Field(default=0.38, ge=0, lt=1)
+    smoothing: float = Field(default=0.6, ge=0, le=0.7)
+    """Share of the way to the neighbours' mean, there and back, as a level begins; beyond the square root of a half,
+    alternating errors would grow ..."""
+    final_smoothing: float = Field(default=0.38, ge=0, le=0.7)
+    """... and as it ends."""
     half_smoothing: float = Field(default=8.0, gt=0)
     """Curvature (per voxel squared, summed as `memory` says) of the data at which smoothing has half the effect."""
     largest_bump: float = Field(default=2.0, ge=0)
@@ -275,6 +278,8 @@ QUALITY = Settings(
         Level(voxels=160, image_size=800, steps=200),
         Level(voxels=256, steps=400),
     ),
+    # Twice the steps come twice as near to what highlights and noise ask for: there is more to smooth than in fast.
+    optimiser=Optimiser(final_smoothing=0.5),
 )
 
 PAPER = Settings(

@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+from pydantic import ValidationError
 
+from dvr_cli.config import Optimiser
 from dvr_cli.kernels import band as kernels
 from dvr_cli.kernels.march import march
 from dvr_cli.kernels.twins import band as twins
@@ -212,6 +214,26 @@ def test_smoothing_removes_noise():
     for _ in range(40):
         kernels.smooth_and_redistance(band, sdf, 0.5, 0.3)
     assert radii(sdf).std() < 0.5 * rough
+
+
+def alternating_error_after(smoothing: float) -> float:
+    """What ten times there and back make of alternating errors of size one."""
+    i, j, k = torch.meshgrid(*[torch.arange(N)] * 3, indexing="ij")
+    values = 1 - 2 * ((i + j + k) % 2).float()
+    band = kernels.find_band(values, 2.0)
+    for _ in range(10):
+        kernels.smooth(band, values, smoothing, 0.0)
+        kernels.smooth(band, values, -smoothing, 0.0)
+    middle = N // 2
+    return float(values[middle, middle, middle].abs())
+
+
+def test_no_smoothing_that_settings_allow_makes_alternating_errors_grow():
+    """There and back multiplies them by 1 - 4 smoothing^2: by 0.96 at the most that is allowed."""
+    assert alternating_error_after(Optimiser(final_smoothing=0.7).final_smoothing) < 0.7
+    assert alternating_error_after(0.75) > 5
+    with pytest.raises(ValidationError, match="final_smoothing"):
+        Optimiser(final_smoothing=0.75)
 
 
 def test_empty_band_changes_nothing():
