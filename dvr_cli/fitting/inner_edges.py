@@ -16,6 +16,7 @@ from torch import Tensor
 from dvr_cli.config import Level, Settings
 from dvr_cli.fields.grid import GridField
 from dvr_cli.kernels.patches import patch_ncc
+from dvr_cli.kernels.rows import rows
 from dvr_cli.kernels.views import ViewArrays
 from dvr_cli.rendering.photometric import bound_to_beat
 from dvr_cli.rendering.surface import first_hit
@@ -50,7 +51,7 @@ class Compared(NamedTuple):
 
     def of(self, index: Int[Tensor, "i"]) -> "Compared":
         """Some of the rays."""
-        return Compared(*(part[index] for part in self))
+        return Compared(*(rows(part, index) for part in self))
 
 
 def inner_edge_loss(
@@ -75,7 +76,7 @@ def inner_edge_loss(
         keep=photometric.keep, radius=level.patch_radius, noise=photometric.noise,
     )  # fmt: skip
     better = ((curvature > 0) & (loss < bound_to_beat(rays.loss, rays.curvature))).nonzero().squeeze(1)
-    rays, other_t = rays.of(better), other_t[better]
+    rays, other_t = rays.of(better), rows(other_t, better)
     # The near one of the two surfaces decides: it has to come as far as this ray, or to end before it.
     reaches = other_t < rays.t
     points = rays.origins + torch.minimum(other_t, rays.t)[:, None] * rays.directions
@@ -96,15 +97,15 @@ def _planes_of_neighbours(
     shape = (len(asked), 2)
     shift = torch.randint(-FARTHEST_PIXEL, FARTHEST_PIXEL + 1, shape, generator=generator, dtype=torch.int32)
     asked = asked.to(device)
-    origins, directions = stack.rays(rays.views[asked], rays.pixels[asked] + shift.to(device))
+    origins, directions = stack.rays(rows(rays.views, asked), rows(rays.pixels, asked) + shift.to(device))
     hits = first_hit(field, origins, directions)
-    apart = (hits.hit & ((hits.t - rays.t[asked]).abs() > APART * voxel)).nonzero().squeeze(1)
-    rays, t = rays.of(asked[apart]), hits.t[apart]
-    points = origins[apart] + t[:, None] * directions[apart]
+    apart = (hits.hit & ((hits.t - rows(rays.t, asked)).abs() > APART * voxel)).nonzero().squeeze(1)
+    rays, t = rays.of(rows(asked, apart)), rows(hits.t, apart)
+    points = rows(origins, apart) + t[:, None] * rows(directions, apart)
     with torch.no_grad():
         normals = torch.nn.functional.normalize(field.gradient(points), dim=1)
     facing = -(normals * rays.directions).sum(dim=1)
     plane_t = -(normals * (points - rays.origins)).sum(dim=1) / facing.clamp(min=LEAST_FACING)
     near = ((plane_t - t).abs() < LONGEST_PLANE * voxel) & ((plane_t - rays.t).abs() > APART * voxel)
     usable = (near & (facing > LEAST_FACING)).nonzero().squeeze(1)
-    return rays.of(usable), plane_t[usable], normals[usable]
+    return rays.of(usable), rows(plane_t, usable), rows(normals, usable)

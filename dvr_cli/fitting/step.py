@@ -19,6 +19,7 @@ from dvr_cli.kernels import band as band_kernels
 from dvr_cli.kernels import launch
 from dvr_cli.kernels.long_waves import smooth_long_waves
 from dvr_cli.kernels.pixels import Looks
+from dvr_cli.kernels.rows import rows
 from dvr_cli.kernels.views import BACKGROUND, OBJECT, UNKNOWN, ViewArrays
 from dvr_cli.rendering.photometric import Guesses, photometric_loss, surface_bends
 from dvr_cli.rendering.surface import Surface, first_hit, surface_at
@@ -74,7 +75,7 @@ def choose_sources(
     group = max(1, neighbours.shape[1] // count)
     pick = torch.randint(group, (len(ray_views), count), generator=generator).to(neighbours.device)
     column = (torch.arange(count, device=neighbours.device) * group + pick).clamp(max=neighbours.shape[1] - 1)
-    return neighbours[ray_views.long()].gather(1, column).contiguous()
+    return neighbours.index_select(0, ray_views).gather(1, column).contiguous()
 
 
 def accumulate(
@@ -135,12 +136,12 @@ def _accumulate_part(
     }
 
     on_surface = (hits.hit & (mask != BACKGROUND)).nonzero().squeeze(1)
-    o, d = origins[on_surface], directions[on_surface]
-    surface = surface_at(field, o, d, hits.t[on_surface])
+    o, d = rows(origins, on_surface), rows(directions, on_surface)
+    surface = surface_at(field, o, d, rows(hits.t, on_surface))
     # The colours follow the photographs whatever the weight; the geometry sees the colour error through t alone.
     t_for_colour = surface.t * weights.rgb + surface.t.detach() * (1 - weights.rgb)
     colour = field.colour(o + t_for_colour[:, None] * d, d)
-    error = colour - rgb[on_surface]
+    error = colour - rows(rgb, on_surface)
     values = torch.full((), float(error.numel()), device=o.device)
     sums["rgb"] = error.detach().abs().sum(), values
     sums["mse"] = error.detach().square().sum(), values
@@ -151,16 +152,16 @@ def _accumulate_part(
 
     chosen = torch.rand(len(on_surface), generator=generator).to(o.device) < photometric.share
     chosen = (chosen & (surface.slope < 0)).nonzero().squeeze(1)
-    views = ray_views[on_surface][chosen]
+    views = rows(rows(ray_views, on_surface), chosen)
     sources = choose_sources(neighbours, views, photometric.sources, generator)
-    picked = Surface(surface.t[chosen], surface.points[chosen], surface.normals[chosen], surface.slope[chosen])
-    pixels = ray_pixels[on_surface][chosen]
-    bends = surface_bends(field, stack, views, pixels, picked, d[chosen], BEND_REACH * field.voxel)
+    picked = surface.of(chosen)
+    pixels, d = rows(rows(ray_pixels, on_surface), chosen), rows(d, chosen)
+    bends = surface_bends(field, stack, views, pixels, picked, d, BEND_REACH * field.voxel)
     ncc_loss, ncc_curvature = photometric_loss(
-        stack, views, pixels, d[chosen], picked.t, picked.normals, bends, sources,
+        stack, views, pixels, d, picked.t, picked.normals, bends, sources,
         keep=photometric.keep, radius=level.patch_radius, noise=photometric.noise,
         agreement=photometric.agreement * field.voxel,
-        guesses=_guesses(picked, d[chosen], level.reach * field.voxel, field.voxel, generator),
+        guesses=_guesses(picked, d, level.reach * field.voxel, field.voxel, generator),
     )  # fmt: skip
     sums["photometric"] = ncc_loss.detach().sum(), (ncc_curvature > 0).float().sum()
     field.add_curvature(picked.points.detach(), weights.photometric * ncc_curvature / picked.slope**2)
@@ -169,9 +170,7 @@ def _accumulate_part(
     trust = torch.where(at_edge, edge_trust, 1) * (1 + weights.exact_masks * edge_trust**4)
     silhouette_loss = _silhouettes(field, origins, directions, hits, mask, trust, weights)
     _hold_edges(field, looks, hits, trust, weights.occupancy)
-    compared = Compared(
-        views, pixels, o[chosen], d[chosen], picked.t.detach(), sources, ncc_loss.detach(), ncc_curvature
-    )
+    compared = Compared(views, pixels, rows(o, chosen), d, picked.t.detach(), sources, ncc_loss.detach(), ncc_curvature)
     edge_loss = inner_edge_loss(field, stack, compared, settings, level, generator)
     total = weights.photometric * ncc_loss.sum() + rgb_loss + silhouette_loss + edge_loss
     total.backward()
@@ -221,14 +220,14 @@ def _silhouettes(
     wrong_hit = (mask == BACKGROUND) & hits.hit
     wrong_miss = (mask == OBJECT) & ~hits.hit & hits.nearest_value.isfinite()
     index = (wrong_hit | wrong_miss).nonzero().squeeze(1)
-    hit = hits.hit[index]
-    t = torch.where(hit, hits.t[index], hits.nearest_t[index])
-    points = origins[index] + t[:, None] * directions[index]
+    hit = rows(hits.hit, index)
+    t = torch.where(hit, rows(hits.t, index), rows(hits.nearest_t, index))
+    points = rows(origins, index) + t[:, None] * rows(directions, index)
     value = field.value(points)
     residual = (torch.where(hit, -value, value) + margin) / voxel
     # Where a mask is wrong by more than that, or the shape, nothing says where along the ray to begin.
     within = (residual > 0) & (residual < FARTHEST_WRONG)
-    worth = torch.where(hit, weights.free_space, weights.occupancy) * trust[index] * within
+    worth = torch.where(hit, weights.free_space, weights.occupancy) * rows(trust, index) * within
     field.add_curvature(points, worth / voxel**2)
     return 0.5 * (worth * residual.square()).sum()
 
@@ -242,9 +241,10 @@ def _hold_edges(field: GridField, looks: Looks, hits: RayHits, trust: Float[Tens
     near = hits.hit | (hits.nearest_value < NEARLY_WRONG * field.voxel)
     right = looks.at_edge & (looks.masks != UNKNOWN) & (hits.hit == is_object) & near
     index = right.nonzero().squeeze(1)
-    t = torch.where(hits.hit, hits.t, hits.nearest_t)[index]
+    t = rows(torch.where(hits.hit, hits.t, hits.nearest_t), index)
     field.add_curvature(
-        looks.origins[index] + t[:, None] * looks.directions[index], weight * trust[index] / field.voxel**2
+        rows(looks.origins, index) + t[:, None] * rows(looks.directions, index),
+        weight * rows(trust, index) / field.voxel**2,
     )
 
 

@@ -17,12 +17,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 import warp as wp
 from torch import Tensor
+
+from dvr_cli.kernels.commands import Command, can_be_recorded, described
 
 
 def _has_cuda_driver() -> bool:
@@ -91,12 +92,12 @@ class _Scatter:
 
     kernel: wp.Kernel
     extent: int
-    arguments: list[object]
+    inputs: list[object]
     samples: int
     target: Tensor
 
     def run(self, first_slab: int, last_slab: int) -> None:
-        wp.launch(self.kernel, dim=self.samples, inputs=[first_slab, last_slab, *self.arguments], device="cpu")
+        _run_on_cpu(self.kernel, (first_slab, last_slab), self.inputs, self.samples)
 
 
 class _Own(threading.local):
@@ -106,6 +107,10 @@ class _Own(threading.local):
     """Scatters of the part that this thread is at; None outside of parts."""
     share: int | None = None
     """Threads that a launch within a part may use; None outside of parts."""
+
+    def __init__(self) -> None:
+        """Called in each thread that looks."""
+        self.commands: dict[wp.Kernel, Command] = {}
 
 
 _own = _Own()
@@ -138,42 +143,30 @@ def as_warp(tensor: Tensor) -> wp.array:
     return wp.from_torch(tensor.reshape(-1) if tensor.dtype == torch.float32 else tensor)
 
 
-@cache
-def _dtypes(kernel: wp.Kernel) -> list[Any]:
-    """Of each parameter of a kernel: what its array holds; of one that is not an array: its own type."""
-    return [getattr(annotation, "dtype", annotation) for annotation in kernel.func.__annotations__.values()]
-
-
-def _described(kernel: wp.Kernel, inputs: list[object], leading: int, device: torch.device) -> list[object]:
-    """The inputs with Warp's descriptors, which keep them alive, in the place of tensors.
-
-    A descriptor costs a third of an array object, but Warp does not compare it with the kernel's signature: its
-    parameters after the first `leading` ones do that here.
-    """
-    described: list[object] = []
-    for value, dtype in zip(inputs, _dtypes(kernel)[leading:], strict=True):
-        if not isinstance(value, Tensor):
-            described.append(value)
-            continue
-        if value.device != device:
-            raise ValueError(f"{kernel.key} runs on {device} and got a tensor on {value.device}")
-        flat = value.detach() if hasattr(dtype, "_shape_") else value.detach().reshape(-1)
-        described.append(wp.from_torch(flat, dtype=dtype, return_ctype=True))
-    return described
+def _run_on_cpu(kernel: wp.Kernel, leading: tuple[int, ...], inputs: list[object], dim: int) -> None:
+    """Run a kernel in this thread."""
+    if not can_be_recorded(inputs):
+        arguments = described(kernel, inputs, len(leading), torch.device("cpu"))
+        wp.launch(kernel, dim=dim, inputs=[*leading, *arguments], device="cpu")
+        return
+    command = _own.commands.get(kernel)
+    if command is None:
+        command = _own.commands[kernel] = Command(kernel, leading, inputs)
+    command.run(leading, inputs, dim)
 
 
 def launch(kernel: wp.Kernel, dim: int, inputs: list[object], device: torch.device, least: int = 256) -> None:
     """Run `kernel(first, *inputs)` for items 0 to dim - 1; a slice is not smaller than `least` items."""
     if dim == 0:
         return
-    arguments = _described(kernel, inputs, 1, device)
     if device.type != "cpu":
+        arguments = described(kernel, inputs, 1, device)
         stream = wp.stream_from_torch(torch.cuda.current_stream(device))
         wp.launch(kernel, dim=dim, inputs=[0, *arguments], device=str(device), stream=stream)
         return
 
     def run(first: int, last: int) -> None:
-        wp.launch(kernel, dim=last - first, inputs=[first, *arguments], device="cpu")
+        _run_on_cpu(kernel, (first,), inputs, last - first)
 
     _share_out(run, dim, least)
 
@@ -258,13 +251,13 @@ def launch_slabs(kernel: wp.Kernel, extent: int, inputs: list[object], device: t
     """
     if samples == 0:
         return
-    arguments = _described(kernel, inputs, 2, device)
     if device.type != "cpu":
+        arguments = described(kernel, inputs, 2, device)
         stream = wp.stream_from_torch(torch.cuda.current_stream(device))
         wp.launch(kernel, dim=samples, inputs=[0, extent, *arguments], device=str(device), stream=stream)
         return
     assert isinstance(inputs[0], Tensor)
-    scatter = _Scatter(kernel, extent, arguments, samples, inputs[0])
+    scatter = _Scatter(kernel, extent, inputs, samples, inputs[0])
     if _own.waiting is not None:
         _own.waiting.append(scatter)
     else:

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from dvr_cli.kernels.rows import rows
 from dvr_cli.scenes.views import Camera, LoadedView
 
 BACKGROUND, OBJECT, UNKNOWN, DISREGARDED = 0, 1, 2, 3
@@ -50,11 +51,10 @@ class ViewArrays:
         self, ray_views: Int[Tensor, "r"], ray_pixels: Int[Tensor, "r 2"]
     ) -> tuple[Float[Tensor, "r 3"], Float[Tensor, "r 3"]]:
         """Origins and unit directions, in unit space, of the rays through pixel centres."""
-        index = ray_views.long()
         pixels = torch.cat([ray_pixels.float() + 0.5, torch.ones_like(ray_pixels[:, :1], dtype=torch.float32)], dim=1)
         back = self.rotations.transpose(1, 2) @ self.inverse_intrinsics
-        directions = torch.einsum("rij,rj->ri", back[index], pixels)
-        return self.centres[index], torch.nn.functional.normalize(directions, dim=1)
+        directions = torch.einsum("rij,rj->ri", rows(back, ray_views), pixels)
+        return rows(self.centres, ray_views), torch.nn.functional.normalize(directions, dim=1)
 
     def pixel_index(self, ray_views: Int[Tensor, "r"], ray_pixels: Int[Tensor, "r 2"]) -> Int[Tensor, "r"]:
         """Place of pixels in `gray`, `rgb` and `masks`."""

@@ -10,6 +10,7 @@ from torch import Tensor
 from dvr_cli.fields.protocol import Field
 from dvr_cli.kernels.bends import bends_of, points_around
 from dvr_cli.kernels.patches import patch_ncc
+from dvr_cli.kernels.rows import rows
 from dvr_cli.kernels.views import ViewArrays
 from dvr_cli.rendering.surface import Surface
 
@@ -78,27 +79,31 @@ def photometric_loss(
     better, the ray is pulled there with the curvature found there.
     """
 
-    def compare(rays: Tensor | slice, at: Tensor, facing: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def compare(rays: Tensor | None, at: Tensor, facing: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        def of(values: Tensor) -> Tensor:
+            return values if rays is None else rows(values, rays)
+
         loss, slope, curvature, discord = patch_ncc(
-            stack, ray_views[rays], ray_pixels[rays], directions[rays], at, facing, bends[rays], sources[rays],
+            stack, of(ray_views), of(ray_pixels), of(directions), at, facing, of(bends), of(sources),
             keep=keep, radius=radius, noise=noise,
         )  # fmt: skip
         agreeing = 1 / (1 + (discord / agreement).square())
         return loss, agreeing * slope, agreeing * curvature
 
-    loss, slope, curvature = compare(slice(None), t.detach(), normals)
+    loss, slope, curvature = compare(None, t.detach(), normals)
     trust = ((1 - loss) / loss.clamp(min=1e-6)).clamp(max=MOST_TRUST)
     slope, curvature = trust * slope, trust * curvature
     if guesses is not None:
         bound = bound_to_beat(loss, curvature)
         # No loss is below zero: what matches well need not be tried elsewhere.
         tried = (bound > 0).nonzero().squeeze(1)
-        offsets = guesses.offsets[tried]
-        other_loss, _, other_curvature = compare(tried, t.detach()[tried] + offsets, guesses.normals[tried])
-        better = ((other_curvature > 0) & (other_loss < bound[tried])).nonzero().squeeze(1)
-        pull = offsets[better].clamp(-guesses.longest_pull, guesses.longest_pull)
-        found, other_curvature = tried[better], other_curvature[better]
-        loss[found], slope[found], curvature[found] = other_loss[better], -other_curvature * pull, other_curvature
+        offsets = rows(guesses.offsets, tried)
+        other_t = rows(t.detach(), tried) + offsets
+        other_loss, _, other_curvature = compare(tried, other_t, rows(guesses.normals, tried))
+        better = ((other_curvature > 0) & (other_loss < rows(bound, tried))).nonzero().squeeze(1)
+        pull = rows(offsets, better).clamp(-guesses.longest_pull, guesses.longest_pull)
+        found, other_curvature = rows(tried, better), rows(other_curvature, better)
+        loss[found], slope[found], curvature[found] = rows(other_loss, better), -other_curvature * pull, other_curvature
     return _WithSlope.apply(t, loss, slope), curvature
 
 
