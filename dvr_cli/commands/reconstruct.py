@@ -2,7 +2,9 @@
 
 import shlex
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -111,6 +113,8 @@ def reconstruct_command(
     held_out = f", besides those that --hold-out {reading['hold_out']} keeps for judging" if reading["hold_out"] else ""
     output.note(f"{loaded.name}: {len(loaded.views)} views ({loaded.format}){held_out}")
     output.note(f"Region of interest: {loaded.bounds_source}")
+    # It takes two seconds to import, about as long as the checks.
+    Thread(target=import_module, args=("torch",)).start()
     checked(loaded, reading, run_path, settings, output)
     if how.no_masks or not any(view.mask_path for view in loaded.views):
         output.note("No masks: everything in the region of interest is reconstructed. (--masks auto makes some)")

@@ -38,7 +38,7 @@ class Kind(Protocol):
     """What the fitting loop needs to know about a kind of field."""
 
     torch_threads: int | None
-    """Threads that torch shall use; None: all that the settings allow."""
+    """Threads that torch shall use in the steps of a level; None: all that the settings allow."""
     needs_masks: bool
     """Whether nothing can be done without masks."""
 

@@ -10,8 +10,9 @@ import torch
 from dvr_cli.config import Settings
 from dvr_cli.fitting.course import Course
 from dvr_cli.fitting.depth_terms import DepthTargets
+from dvr_cli.fitting.devices import torch_threads
 from dvr_cli.fitting.events import Message, StepReport
-from dvr_cli.fitting.kinds import KINDS
+from dvr_cli.fitting.kinds import KINDS, Stepper
 from dvr_cli.fitting.meter import Meter
 from dvr_cli.fitting.run_folder import RunFolder
 from dvr_cli.fitting.schedule import LevelClock
@@ -46,7 +47,13 @@ def step_generator(seed: int, level: int, level_step: int) -> torch.Generator:
 
 def run_level(course: Course, stack: ViewArrays, depth: DepthTargets, settings: Settings, watch: Watch) -> bool:
     """Take the steps of the course's level; True when the level has come to its end, False when it was stopped."""
-    stepper = KINDS[course.field.kind].stepper(course, stack, depth, settings, watch.report)
+    kind = KINDS[course.field.kind]
+    stepper = kind.stepper(course, stack, depth, settings, watch.report)
+    with torch_threads(kind.torch_threads or torch.get_num_threads()):
+        return _take_steps(stepper, course, settings, watch)
+
+
+def _take_steps(stepper: Stepper, course: Course, settings: Settings, watch: Watch) -> bool:
     clock, meter = LevelClock(settings, course.level, course.level_step, course.seconds), Meter()
     planned = clock.planned_steps(course.level_step)
     while course.level_step < planned:

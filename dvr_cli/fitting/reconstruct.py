@@ -36,7 +36,7 @@ from dvr_cli.fitting.working_cube import in_cube, working_cube
 from dvr_cli.kernels import launch
 from dvr_cli.kernels.views import ViewArrays, divisor_for, stack_views
 from dvr_cli.scenes.checks import check_hull
-from dvr_cli.scenes.images import available_threads, load_views
+from dvr_cli.scenes.images import load_views
 from dvr_cli.scenes.listing import listed
 from dvr_cli.scenes.mask_conflicts import without_conflicts
 from dvr_cli.scenes.mask_repair import with_holes_filled
@@ -90,15 +90,13 @@ def reconstruct(
     course = None if state is None else Course.from_checkpoint(state, device)
     resumed_from = None if course is None else course.step
     finished = course is not None and course.level >= len(settings.levels)
-    kind = KINDS[settings.field]
     if finished:
         report(Message("The run has already come to its end; there is nothing left to do."))
     else:
         if said := said_of(device):
             report(said)
-        threads = kind.torch_threads or settings.threads or available_threads()
         try:
-            with torch_threads(threads), kernels_loading(device, report) as wait_for_kernels:
+            with torch_threads(launch.threads()), kernels_loading(device, report) as wait_for_kernels:
                 course, finished = _fit(scene, settings, course, Watch(run, report, should_stop), wait_for_kernels)
         except _StoppedError:
             finished = False

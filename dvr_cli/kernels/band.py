@@ -140,6 +140,61 @@ def prefetch_around(values: wp.array(dtype=wp.float32), vertex: int, n: int, str
     prefetch(values, vertex + stride * n * n)
 
 
+@wp.func
+def in_a_row(band: wp.array(dtype=wp.int32), begin: int):
+    """Whether `LANES` vertices from there on follow each other in memory, so that they are fetched as vectors."""
+    end = begin + LANES - 1
+    return end < band.shape[0] and band[wp.min(end, band.shape[0] - 1)] - band[begin] == LANES - 1
+
+
+@wp.func
+def smoothed(
+    sdf: wp.array(dtype=wp.float32),
+    b: int,
+    n: int,
+    informed: float,
+    information: wp.array(dtype=wp.float32),
+    half_at: float,
+    smoothing: float,
+    redistancing: float,
+):
+    """A vertex's value after a step of smoothing and redistancing."""
+    nn = n * n
+    voxel = 2.0 / float(n - 1)
+    c = at(sdf, b)
+    x0 = at(sdf, b - nn)
+    x1 = at(sdf, b + nn)
+    y0 = at(sdf, b - n)
+    y1 = at(sdf, b + n)
+    z0 = at(sdf, b - 1)
+    z1 = at(sdf, b + 1)
+    share = smoothing / wp.sqrt(1.0 + informed * at(information, b) / half_at)
+    value = c + share * ((x0 + x1 + y0 + y1 + z0 + z1) / 6.0 - c)
+    # Where a neighbour lies on the other side, an upwind step would move the zero level (Russo and Smereka, 2000);
+    # so would mending small errors of the steepness, pass after pass. Only what is clearly too steep by central
+    # differences, or too flat even by the steepest differences (central ones are blind to alternating errors), is
+    # brought nearer to slope one.
+    gx = 0.5 * wp.abs(x1 - x0)
+    gy = 0.5 * wp.abs(y1 - y0)
+    gz = 0.5 * wp.abs(z1 - z0)
+    mx = wp.max(gx, wp.max(wp.abs(x1 - c), wp.abs(x0 - c)))
+    my = wp.max(gy, wp.max(wp.abs(y1 - c), wp.abs(y0 - c)))
+    mz = wp.max(gz, wp.max(wp.abs(z1 - c), wp.abs(z0 - c)))
+    steepness = wp.sqrt(gx * gx + gy * gy + gz * gz) / voxel
+    steepest = wp.sqrt(mx * mx + my * my + mz * mz) / voxel
+    slope = wp.where(steepest < TOO_FLAT, wp.max(steepest, 0.5), 1.0)
+    slope = wp.where(steepness > TOO_STEEP, wp.clamp(steepness, 1.0, 2.0), slope)
+    across = c / slope - c
+    # Elsewhere Godunov's upwind slopes: only neighbours nearer to the surface count.
+    sign = wp.where(c < 0.0, -1.0, 1.0)
+    ax = wp.max(sign * (c - wp.min(sign * x0, sign * x1) * sign), 0.0)
+    ay = wp.max(sign * (c - wp.min(sign * y0, sign * y1) * sign), 0.0)
+    az = wp.max(sign * (c - wp.min(sign * z0, sign * z1) * sign), 0.0)
+    upwind = -voxel * sign * (wp.sqrt(ax * ax + ay * ay + az * az) / voxel - 1.0)
+    least = wp.min(wp.min(wp.min(c * x0, c * x1), wp.min(c * y0, c * y1)), wp.min(c * z0, c * z1))
+    return value + redistancing * wp.where(least < 0.0, across, upwind)
+
+
 @wp.kernel
 def smooth_kernel(
     first: int,
@@ -155,47 +210,19 @@ def smooth_kernel(
 ):
     begin = (first + wp.tid()) * LANES
     last = band.shape[0] - 1
-    nn = n * n
-    voxel = 2.0 / float(n - 1)
     if begin + AHEAD < band.shape[0]:
         after = band[begin + AHEAD]
         prefetch_around(sdf, after, n, 1)
         prefetch(information, after)
     values = Lanes()
-    for lane in range(LANES):
-        b = band[wp.min(begin + lane, last)]
-        c = at(sdf, b)
-        x0 = at(sdf, b - nn)
-        x1 = at(sdf, b + nn)
-        y0 = at(sdf, b - n)
-        y1 = at(sdf, b + n)
-        z0 = at(sdf, b - 1)
-        z1 = at(sdf, b + 1)
-        share = smoothing / wp.sqrt(1.0 + informed * at(information, b) / half_at)
-        value = c + share * ((x0 + x1 + y0 + y1 + z0 + z1) / 6.0 - c)
-        # Where a neighbour lies on the other side, an upwind step would move the zero level (Russo and Smereka, 2000);
-        # so would mending small errors of the steepness, pass after pass. Only what is clearly too steep by central
-        # differences, or too flat even by the steepest differences (central ones are blind to alternating errors), is
-        # brought nearer to slope one.
-        gx = 0.5 * wp.abs(x1 - x0)
-        gy = 0.5 * wp.abs(y1 - y0)
-        gz = 0.5 * wp.abs(z1 - z0)
-        mx = wp.max(gx, wp.max(wp.abs(x1 - c), wp.abs(x0 - c)))
-        my = wp.max(gy, wp.max(wp.abs(y1 - c), wp.abs(y0 - c)))
-        mz = wp.max(gz, wp.max(wp.abs(z1 - c), wp.abs(z0 - c)))
-        steepness = wp.sqrt(gx * gx + gy * gy + gz * gz) / voxel
-        steepest = wp.sqrt(mx * mx + my * my + mz * mz) / voxel
-        slope = wp.where(steepest < TOO_FLAT, wp.max(steepest, 0.5), 1.0)
-        slope = wp.where(steepness > TOO_STEEP, wp.clamp(steepness, 1.0, 2.0), slope)
-        across = c / slope - c
-        # Elsewhere Godunov's upwind slopes: only neighbours nearer to the surface count.
-        sign = wp.where(c < 0.0, -1.0, 1.0)
-        ax = wp.max(sign * (c - wp.min(sign * x0, sign * x1) * sign), 0.0)
-        ay = wp.max(sign * (c - wp.min(sign * y0, sign * y1) * sign), 0.0)
-        az = wp.max(sign * (c - wp.min(sign * z0, sign * z1) * sign), 0.0)
-        upwind = -voxel * sign * (wp.sqrt(ax * ax + ay * ay + az * az) / voxel - 1.0)
-        least = wp.min(wp.min(wp.min(c * x0, c * x1), wp.min(c * y0, c * y1)), wp.min(c * z0, c * z1))
-        values[lane] = value + redistancing * wp.where(least < 0.0, across, upwind)
+    b = band[begin]
+    if in_a_row(band, begin):
+        for lane in range(LANES):
+            values[lane] = smoothed(sdf, b + lane, n, informed, information, half_at, smoothing, redistancing)
+    else:
+        for lane in range(LANES):
+            b = band[wp.min(begin + lane, last)]
+            values[lane] = smoothed(sdf, b, n, informed, information, half_at, smoothing, redistancing)
     for lane in range(LANES):
         if begin + lane <= last:
             sdf_out[begin + lane] = values[lane]

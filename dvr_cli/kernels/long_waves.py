@@ -12,7 +12,7 @@ import warp as wp
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from dvr_cli.kernels.band import AHEAD, LANES, Lanes, prefetch_around, replace_values
+from dvr_cli.kernels.band import AHEAD, LANES, Lanes, in_a_row, prefetch_around, replace_values
 from dvr_cli.kernels.grid import at, prefetch
 
 # Loops are left to the compiler, which makes better vector instructions of one that it has unrolled itself.
@@ -26,6 +26,34 @@ def bend(before: float, here: float, after: float, largest: float):
     share = difference / largest
     weight = wp.max(1.0 - share * share, 0.0)
     return weight * weight * difference
+
+
+@wp.func
+def smoothed(
+    sdf: wp.array(dtype=wp.float32),
+    b: int,
+    away: int,
+    n: int,
+    information: wp.array(dtype=wp.float32),
+    half_at: float,
+    smoothing: float,
+    largest_bend: float,
+):
+    """A vertex's value after a step of smoothing by neighbours `away` from it."""
+    c = at(sdf, b)
+    bends = bend(at(sdf, b - away * n * n), c, at(sdf, b + away * n * n), largest_bend)
+    bends += bend(at(sdf, b - away * n), c, at(sdf, b + away * n), largest_bend)
+    bends += bend(at(sdf, b - away), c, at(sdf, b + away), largest_bend)
+    return c + smoothing / wp.sqrt(1.0 + at(information, b) / half_at) * bends / 6.0
+
+
+@wp.func
+def walls_away(b: int, n: int):
+    """Voxels between a vertex and the nearest wall of the cube."""
+    i = b // (n * n)
+    j = b // n - i * n
+    k = b % n
+    return wp.min(wp.min(wp.min(i, n - 1 - i), wp.min(j, n - 1 - j)), wp.min(k, n - 1 - k))
 
 
 @wp.kernel
@@ -43,25 +71,21 @@ def smooth_kernel(
 ):
     begin = (first + wp.tid()) * LANES
     last = band.shape[0] - 1
-    nn = n * n
     if begin + AHEAD < band.shape[0]:
         after = band[begin + AHEAD]
         prefetch_around(sdf, after, n, stride)
         prefetch(information, after)
     values = Lanes()
-    for lane in range(LANES):
-        b = band[wp.min(begin + lane, last)]
-        i = b // nn
-        j = b // n - i * n
-        k = b % n
-        nearest = wp.min(wp.min(wp.min(i, n - 1 - i), wp.min(j, n - 1 - j)), wp.min(k, n - 1 - k))
-        # Too near to a wall of the cube a vertex is compared with itself.
-        away = wp.where(nearest >= stride, stride, 0)
-        c = at(sdf, b)
-        bends = bend(at(sdf, b - away * nn), c, at(sdf, b + away * nn), largest_bend)
-        bends += bend(at(sdf, b - away * n), c, at(sdf, b + away * n), largest_bend)
-        bends += bend(at(sdf, b - away), c, at(sdf, b + away), largest_bend)
-        values[lane] = c + smoothing / wp.sqrt(1.0 + at(information, b) / half_at) * bends / 6.0
+    b = band[begin]
+    if in_a_row(band, begin) and wp.min(walls_away(b, n), walls_away(b + LANES - 1, n)) >= stride:
+        for lane in range(LANES):
+            values[lane] = smoothed(sdf, b + lane, stride, n, information, half_at, smoothing, largest_bend)
+    else:
+        for lane in range(LANES):
+            b = band[wp.min(begin + lane, last)]
+            # Too near to a wall of the cube a vertex is compared with itself.
+            away = wp.where(walls_away(b, n) >= stride, stride, 0)
+            values[lane] = smoothed(sdf, b, away, n, information, half_at, smoothing, largest_bend)
     for lane in range(LANES):
         if begin + lane <= last:
             sdf_out[begin + lane] = values[lane]
