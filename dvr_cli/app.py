@@ -4,6 +4,8 @@ Exit codes: 0 done; 1 bad input or a problem of the machine (disk, memory); 2 mi
 130 and 143 stopped by Ctrl-C or SIGTERM. Nothing heavy is imported here, so that `dvr --help` answers at once.
 """
 
+import atexit
+import gc
 import os
 import sys
 import traceback
@@ -82,6 +84,8 @@ def _common(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command line (that of the process by default) and exit with its code; never returns."""
+    # Looking for cycles among all that torch has imported takes a second, and the process ends anyway.
+    atexit.register(gc.freeze)
     try:
         app(arguments, prog_name="dvr")
     except DvrError as error:
