@@ -17,6 +17,7 @@ from torch import Tensor
 from dvr_cli.config import Start
 from dvr_cli.fitting.smooth_cut import smooth_cut
 from dvr_cli.kernels import hull as hull_kernels
+from dvr_cli.kernels import launch
 from dvr_cli.kernels.views import OBJECT, ViewArrays
 
 CUT_ITERATIONS = (300, 80, 30)
@@ -37,12 +38,13 @@ def signed_distance(inside: Bool[np.ndarray, "n n n"]) -> Float[np.ndarray, "n n
     n = inside.shape[0]
     if not inside.any():
         return np.ones(inside.shape, np.float32)
-    sdf = ndimage.distance_transform_edt(~inside).astype(np.float32) - 0.5
     # Within the object the nearest vertex outside is not beyond the first layer around it.
     (extent,) = ndimage.find_objects(inside.view(np.uint8))
     box = tuple(slice(max(side.start - 1, 0), side.stop + 1) for side in extent)
-    within = inside[box]
-    sdf[box][within] = 0.5 - ndimage.distance_transform_edt(within)[within].astype(np.float32)
+    sides = (~inside, inside[box])
+    outer, inner = launch.in_parts(lambda side: ndimage.distance_transform_edt(sides[side]).astype(np.float32), 2)
+    sdf = outer - 0.5
+    sdf[box][inside[box]] = 0.5 - inner[inside[box]]
     return (sdf * (2.0 / (n - 1))).astype(np.float32)
 
 

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Int
 from scipy import ndimage
 from torch import Tensor
 
+from dvr_cli.kernels import launch
 from dvr_cli.kernels.pixels import Looks, look
 from dvr_cli.kernels.views import DISREGARDED, UNKNOWN, ViewArrays
 from dvr_cli.rendering.marching import cube_interval
@@ -43,9 +44,9 @@ def pixel_pool(stack: ViewArrays, rim: int) -> PixelPool:
 
     Unknown pixels count as those of a mask as far as their rays meet the cube; disregarded ones are left out.
     """
-    views, pixels, at_edge = [], [], []
     masks = stack.masks.cpu().numpy()
-    for v in range(stack.count):
+
+    def of_view(v: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         start, height, width = int(stack.starts[v]), int(stack.heights[v]), int(stack.widths[v])
         values = masks[start : start + height * width].reshape(height, width)
         mask, unknown, disregarded = values > 0, values == UNKNOWN, values == DISREGARDED
@@ -54,11 +55,11 @@ def pixel_pool(stack: ViewArrays, rim: int) -> PixelPool:
             near[unknown] = _meets_cube(stack, v, unknown)
         near &= ~disregarded
         y, x = np.nonzero(near)
-        views.append(np.full(len(x), v, np.int32))
-        pixels.append(np.stack([x, y], axis=1).astype(np.int32))
-        at_edge.append((_edge(mask) & ~_next_to(unknown | disregarded))[y, x])
-    parts = (torch.as_tensor(np.concatenate(part)).to(stack.gray.device) for part in (views, pixels, at_edge))
-    return PixelPool(*parts)
+        pixels = np.stack([x, y], axis=1).astype(np.int32)
+        return np.full(len(x), v, np.int32), pixels, (_edge(mask) & ~_next_to(unknown | disregarded))[y, x]
+
+    parts = zip(*launch.in_parts(of_view, stack.count), strict=True)
+    return PixelPool(*(torch.as_tensor(np.concatenate(part)).to(stack.gray.device) for part in parts))
 
 
 def _meets_cube(stack: ViewArrays, view: int, chosen: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "c"]:
