@@ -29,6 +29,8 @@ class Level(Part):
     """Rays per step; None: as many as `rays_per_step`."""
     reach: float = Field(default=0.0, ge=0)
     """Voxels along the ray within which better matches are looked for as the level begins; it shrinks to nothing."""
+    final_smoothing: float | None = Field(default=None, ge=0, le=0.7)
+    """What the optimiser's smoothing comes to as the level ends; None: the optimiser's own `final_smoothing`."""
 
 
 class Start(Part):
@@ -273,13 +275,16 @@ FAST = Settings(
 QUALITY = Settings(
     preset="quality",
     image_size=None,
+    # Photographs are halved: sizes in between would leave those a little larger at half of what fast works with.
+    start=Start(image_size=500),
+    # The levels of fast, and a finer one on the photographs as they are.
     levels=(
-        Level(voxels=96, image_size=400, steps=280, rays=16384, reach=6),
-        Level(voxels=160, image_size=800, steps=200),
-        Level(voxels=256, steps=400),
+        Level(voxels=96, image_size=500, steps=220, rays=16384, reach=6),
+        Level(voxels=128, image_size=1200, steps=75),
+        Level(voxels=192, image_size=1200, steps=130),
+        # More steps come nearer to what highlights and noise ask for: there is more to smooth than in fast.
+        Level(voxels=256, steps=200, final_smoothing=0.45),
     ),
-    # Twice the steps come twice as near to what highlights and noise ask for: there is more to smooth than in fast.
-    optimiser=Optimiser(final_smoothing=0.5),
 )
 
 PAPER = Settings(

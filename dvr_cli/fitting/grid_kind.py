@@ -80,7 +80,8 @@ class GridStepper:
         settings: Settings,
         report: Callable[[Message], None],
     ) -> None:
-        self._settings, self._level, self._stack = settings, settings.levels[course.level], stack
+        self._level, self._stack = settings.levels[course.level], stack
+        self._settings = settings = settings_of_level(settings, course.level)
         self._state = enter_level(course, stack, settings, report)
         assert isinstance(course.field, GridField)
         self._field = course.field
@@ -97,6 +98,15 @@ class GridStepper:
         of_depth = accumulate_depth(field, stack, self._depth, settings.losses, generator)
         update(field, state, settings, share, level_step)
         return [found, of_depth]
+
+
+def settings_of_level(settings: Settings, level: int) -> Settings:
+    """The settings with what the level says otherwise about the optimiser."""
+    final_smoothing = settings.levels[level].final_smoothing
+    if final_smoothing is None:
+        return settings
+    optimiser = settings.optimiser.model_copy(update={"final_smoothing": final_smoothing})
+    return settings.model_copy(update={"optimiser": optimiser})
 
 
 def guessing_less(level: Level, share: float) -> Level:

@@ -65,3 +65,19 @@ def test_guesses_reach_less_and_less_far_until_there_are_none(monkeypatch):
         stepper.step(step, share, torch.Generator().manual_seed(step))
     assert reaches[:3] == pytest.approx([6.0, 4.0, 2.0])
     assert 0 < reaches[3] < 0.11 and reaches[4:] == [0, 0, 0]
+
+
+@pytest.mark.parametrize(("own", "expected"), [(None, 0.15), (0.3, 0.3), (0.0, 0.0)])
+def test_level_may_end_with_a_smoothing_of_its_own(monkeypatch, own, expected):
+    used = []
+
+    def recording(field, state, settings, share, step):
+        used.append(settings.optimiser)
+        return update(field, state, settings, share, step)
+
+    update = grid_kind.update
+    monkeypatch.setattr(grid_kind, "update", recording)
+    settings = TINY.model_copy(update={"levels": (Level(voxels=24, steps=9, rays=256, final_smoothing=own),)})
+    stepper = GridStepper(course_with(24), ball_views(8, 64), DepthTargets(), settings, lambda message: None)
+    stepper.step(0, 0.0, torch.Generator().manual_seed(0))
+    assert used == [TINY.optimiser.model_copy(update={"final_smoothing": expected})]
