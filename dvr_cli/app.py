@@ -84,7 +84,7 @@ def _common(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command line (that of the process by default) and exit with its code; never returns."""
-    # Looking for cycles among all that torch has imported takes a second, and the process ends anyway.
+    # Looking for cycles among all that torch has imported takes most of a second, and the process ends anyway.
     atexit.register(gc.freeze)
     try:
         app(arguments, prog_name="dvr")

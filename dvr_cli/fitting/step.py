@@ -75,7 +75,7 @@ def choose_sources(
     group = max(1, neighbours.shape[1] // count)
     pick = torch.randint(group, (len(ray_views), count), generator=generator).to(neighbours.device)
     column = (torch.arange(count, device=neighbours.device) * group + pick).clamp(max=neighbours.shape[1] - 1)
-    return neighbours.index_select(0, ray_views).gather(1, column).contiguous()
+    return rows(neighbours, ray_views).gather(1, column).contiguous()
 
 
 def accumulate(
@@ -152,10 +152,10 @@ def _accumulate_part(
 
     chosen = torch.rand(len(on_surface), generator=generator).to(o.device) < photometric.share
     chosen = (chosen & (surface.slope < 0)).nonzero().squeeze(1)
-    views = rows(rows(ray_views, on_surface), chosen)
+    compared = rows(on_surface, chosen)
+    views, pixels, d = rows(ray_views, compared), rows(ray_pixels, compared), rows(d, chosen)
     sources = choose_sources(neighbours, views, photometric.sources, generator)
     picked = surface.of(chosen)
-    pixels, d = rows(rows(ray_pixels, on_surface), chosen), rows(d, chosen)
     bends = surface_bends(field, stack, views, pixels, picked, d, BEND_REACH * field.voxel)
     ncc_loss, ncc_curvature = photometric_loss(
         stack, views, pixels, d, picked.t, picked.normals, bends, sources,
@@ -170,8 +170,8 @@ def _accumulate_part(
     trust = torch.where(at_edge, edge_trust, 1) * (1 + weights.exact_masks * edge_trust**4)
     silhouette_loss = _silhouettes(field, origins, directions, hits, mask, trust, weights)
     _hold_edges(field, looks, hits, trust, weights.occupancy)
-    compared = Compared(views, pixels, rows(o, chosen), d, picked.t.detach(), sources, ncc_loss.detach(), ncc_curvature)
-    edge_loss = inner_edge_loss(field, stack, compared, settings, level, generator)
+    rays = Compared(views, pixels, rows(o, chosen), d, picked.t.detach(), sources, ncc_loss.detach(), ncc_curvature)
+    edge_loss = inner_edge_loss(field, stack, rays, settings, level, generator)
     total = weights.photometric * ncc_loss.sum() + rgb_loss + silhouette_loss + edge_loss
     total.backward()
     return sums

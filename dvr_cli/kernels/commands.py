@@ -1,7 +1,7 @@
 """Launches on a CPU that are prepared once and used again with other arguments.
 
 Warp checks and packs all arguments of a launch anew, which takes longer than many a kernel does. A step of the fit has
-eighty launches, and the interpreter's lock lets one thread at a time prepare them, so that this time is nobody's to
+some sixty launches, and the interpreter's lock lets one thread at a time prepare them, so that this time is nobody's to
 share. Here a kernel's first launch is recorded; later ones write addresses and numbers in their places.
 """
 
@@ -70,7 +70,10 @@ class Command:
                 # The command outlives its first tensors.
                 argument._ref = None  # type: ignore[attr-defined]
                 trailing = tuple(getattr(dtype, "_shape_", ()))
-                self._slots.append(_Slot(argument, value.dtype, trailing, torch.Size(trailing).numel()))
+                size = torch.Size(trailing).numel()
+                # A single item lies in one piece whatever its stride; more of them will lie one after the other.
+                argument.strides[0] = size * value.element_size()  # type: ignore[attr-defined]
+                self._slots.append(_Slot(argument, value.dtype, trailing, size))
             else:
                 self._slots.append(None)
 

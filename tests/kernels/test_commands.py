@@ -44,6 +44,15 @@ def test_other_tensors_and_numbers(command):
         assert out.any()
 
 
+def test_the_stride_of_a_single_item_is_not_that_of_others():
+    grid, points = grid_and_points(6, 20, 10)
+    single = points[::5][:1]
+    assert single.is_contiguous() and single.stride() == (15, 1)
+    command, out = Command(lookup.value_kernel, (0,), [grid, 6, single, torch.zeros(1)]), torch.zeros(20)
+    command.run((0,), [grid, 6, points, out], 20)
+    assert torch.equal(out, fresh(grid, points))
+
+
 def test_the_leading_number_is_that_of_the_launch(command):
     grid, points = grid_and_points(6, 20, 5)
     out = torch.zeros(20)
