@@ -47,6 +47,9 @@ BENT_PATCH_DISCORD = Tolerance(largest=0.15, relative_l2=0.02, cosine=2e-4, bias
 """Differences of slope over curvature, which blow up what a kink does to either where the curvature is small.
 Measured, the worst of ten draws of bends: 0.067, 0.011, 6.3e-5, 2.5e-4."""
 
+SMALL_RESIDUALS = Tolerance(largest=1e-4, relative_l2=2e-5, cosine=1e-6, bias=1e-5)
+"""Gradients of squared residuals, of which some are near zero or near the bound beyond which they do not count."""
+
 BEND_POINTS = Tolerance(largest=1e-5, relative_l2=1e-6, cosine=1e-6, bias=1e-7)
 """Points of a tangent plane beside a hit, grazing rays too. Measured: 3.0e-6, 2.9e-7, 7e-14, 1.1e-11."""
 

@@ -32,26 +32,57 @@ class _Value(torch.autograd.Function):
         return None, None
 
 
+class _Surface(torch.autograd.Function):
+    """The surface on rays; t gets the implicit gradient -(d value / d sdf) / slope, scattered in place as above."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, sdf: Tensor, origins: Tensor, directions: Tensor, t: Tensor, least_slope: float
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        points, normals, slope = lookup.grid_surface(sdf, origins, directions, t, least_slope)
+        ctx.sdf = sdf
+        ctx.save_for_backward(points, directions, slope)
+        ctx.mark_non_differentiable(normals, slope)
+        ctx.set_materialize_grads(False)
+        return t.clone(), points, normals, slope
+
+    @staticmethod
+    def backward(ctx: Any, t_gradient: Tensor | None, points_gradient: Tensor | None, *_: Any) -> tuple[None, ...]:
+        points, directions, slope = ctx.saved_tensors
+        if points_gradient is not None:
+            along = (points_gradient * directions).sum(dim=1)
+            t_gradient = along if t_gradient is None else t_gradient + along
+        if t_gradient is not None:
+            lookup.scatter(ctx.sdf.grad, points, -t_gradient / slope)
+        return (None,) * 5
+
+
 class _Colour(torch.autograd.Function):
     """Colour look-up, differentiable with respect to both grids (in place, as above) and the points."""
 
     @staticmethod
-    def forward(ctx: Any, albedo: Tensor, sheen: Tensor, points: Tensor, directions: Tensor) -> Tensor:
-        ctx.grids = albedo, sheen
+    def forward(
+        ctx: Any, albedo: Tensor, sheen: Tensor, points: Tensor, directions: Tensor, passed_on: float
+    ) -> Tensor:
+        ctx.grids, ctx.passed_on = (albedo, sheen), passed_on
         ctx.save_for_backward(points, directions)
         return lookup.grid_colour(albedo, sheen, points, directions)
 
     @staticmethod
-    def backward(ctx: Any, colour_gradient: Tensor) -> tuple[None, None, Tensor, None]:
+    def backward(ctx: Any, colour_gradient: Tensor) -> tuple[None, None, Tensor, None, None]:
         (albedo, sheen), (points, directions) = ctx.grids, ctx.saved_tensors
         lookup.scatter(albedo.grad, points, colour_gradient)
         by_axis = directions[:, :, None] * colour_gradient[:, None, :]
         lookup.scatter(sheen.grad, points, by_axis.reshape(-1, 9))
-        return None, None, lookup.grid_colour_slope(albedo, sheen, points, directions, colour_gradient), None
+        slope = lookup.grid_colour_slope(albedo, sheen, points, directions, colour_gradient)
+        return None, None, ctx.passed_on * slope, None, None
 
 
 class GridField(nn.Module):
-    """Signed distances and colours on regular grids over the cube [-1, 1]^3; implements `Field` and `MarchesRays`."""
+    """Signed distances and colours on regular grids over the cube [-1, 1]^3.
+
+    Implements `Field`, `MarchesRays` and `FindsSurface`.
+    """
 
     half_width = 1.0
     kind = "grid"
@@ -92,13 +123,25 @@ class GridField(nn.Module):
         """Spatial gradient, detached."""
         return lookup.grid_gradient(self.sdf.detach(), points.detach())
 
-    def colour(self, points: Float[Tensor, "p 3"], directions: Float[Tensor, "p 3"]) -> Float[Tensor, "p 3"]:
-        """RGB; differentiable with respect to the grids and the points."""
-        return _Colour.apply(self.albedo, self.sheen, points, directions)
+    def surface(
+        self, origins: Float[Tensor, "h 3"], directions: Float[Tensor, "h 3"], t: Float[Tensor, "h"], least_slope: float
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """(t, points, normals, slope) where rays hit; no value is looked up, since it is known to be zero."""
+        return _Surface.apply(self.sdf, origins, directions, t.detach(), least_slope)
+
+    def colour(
+        self, points: Float[Tensor, "p 3"], directions: Float[Tensor, "p 3"], passed_on: float = 1.0
+    ) -> Float[Tensor, "p 3"]:
+        """RGB; differentiable with respect to the grids, and to the points with `passed_on` of the gradient."""
+        return _Colour.apply(self.albedo, self.sheen, points, directions, passed_on)
 
     def first_hit(self, ray_origins: Float[Tensor, "n 3"], ray_directions: Float[Tensor, "n 3"]) -> RayHits:
         """First crossing of each ray, without gradient."""
         return RayHits(*march(self.sdf.detach(), ray_origins, ray_directions))
+
+    def add_gradient(self, points: Float[Tensor, "p 3"], gradient: Float[Tensor, "p"]) -> None:
+        """Add a loss's gradient with respect to the values at these points; what `value` does in a backward pass."""
+        lookup.scatter(gradient_buffer(self.sdf), points, gradient)
 
     def add_curvature(self, points: Float[Tensor, "p 3"], curvature: Float[Tensor, "p"]) -> None:
         """Tell the optimiser how strongly the losses at these points curve with the field's value."""

@@ -3,7 +3,8 @@
 Notation: points live in the unit cube [-1, 1]^3; `value` is negative inside and zero on the surface (a signed distance
 for the grid, minus the occupancy logit for a network); directions are unit vectors from the camera to the surface.
 Nothing here assumes a grid: a field that can march rays faster than by asking for single points says so by implementing
-`MarchesRays`, one that knows cheaply where nothing can be by implementing `KnowsEmptySpace`.
+`MarchesRays`, one that finds the surface there faster by implementing `FindsSurface`, one that knows cheaply where
+nothing can be by implementing `KnowsEmptySpace`.
 """
 
 from dataclasses import dataclass
@@ -59,6 +60,21 @@ class MarchesRays(Protocol):
         ray_directions: Float[Tensor, "n 3"],
     ) -> RayHits:
         """First crossing of each ray inside the cube, without gradient."""
+        ...
+
+
+@runtime_checkable
+class FindsSurface(Protocol):
+    """A field that finds everything about the surface at known hits by itself, in one pass."""
+
+    def surface(
+        self,
+        origins: Float[Tensor, "h 3"],
+        directions: Float[Tensor, "h 3"],
+        t: Float[Tensor, "h"],
+        least_slope: float,
+    ) -> tuple[Float[Tensor, "h"], Float[Tensor, "h 3"], Float[Tensor, "h 3"], Float[Tensor, "h"]]:
+        """(t, points, normals, slope) as `rendering.surface.surface_at` has them, t with the implicit gradient."""
         ...
 
 

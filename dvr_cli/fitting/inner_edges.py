@@ -15,24 +15,16 @@ from torch import Tensor
 
 from dvr_cli.config import Level, Settings
 from dvr_cli.fields.grid import GridField
+from dvr_cli.kernels.inner_edges import ask_rims, planes_met, rays_beside
 from dvr_cli.kernels.patches import patch_ncc
 from dvr_cli.kernels.rows import rows
 from dvr_cli.kernels.views import ViewArrays
 from dvr_cli.rendering.photometric import bound_to_beat
-from dvr_cli.rendering.surface import first_hit
 
 SHARE = 0.25
 """Of the compared rays, how many ask a neighbouring pixel."""
 FARTHEST_PIXEL = 5
 """Pixels along x and y to the neighbour."""
-APART = 3.0
-"""Voxels between two surfaces, at least."""
-LONGEST_PLANE = 6.0
-"""Voxels of depth over which the neighbour's surface may be continued."""
-LEAST_FACING = 0.15
-"""Cosine to the ray of a plane that can be compared."""
-FARTHEST = 2.5
-"""Voxels from the ray beyond which the near surface is not asked."""
 
 
 class Compared(NamedTuple):
@@ -54,37 +46,29 @@ class Compared(NamedTuple):
         return Compared(*(rows(part, index) for part in self))
 
 
-def inner_edge_loss(
+def add_inner_edges(
     field: GridField,
     stack: ViewArrays,
     rays: Compared,
     settings: Settings,
     level: Level,
     generator: torch.Generator,
-) -> Float[Tensor, ""]:
-    """The squared distance in voxels, weighted, by which the near surface is on the wrong side of a ray.
-
-    Its curvature is added to the field.
-    """
-    weight, voxel, photometric = settings.losses.inner_edges, field.voxel, settings.photometric
+) -> None:
+    """Add the gradient and the curvature of what inner edges ask to the field's; see `kernels.inner_edges.ask_rims`."""
+    weight, photometric = settings.losses.inner_edges, settings.photometric
     if weight == 0:
-        return torch.zeros((), device=rays.t.device)
+        return
     rays, other_t, other_normals = _planes_of_neighbours(field, stack, rays, generator)
     flat = torch.zeros(len(other_t), 2, device=other_t.device)
     loss, _, curvature, _ = patch_ncc(
         stack, rays.views, rays.pixels, rays.directions, other_t, other_normals, flat, rays.sources,
         keep=photometric.keep, radius=level.patch_radius, noise=photometric.noise,
     )  # fmt: skip
-    better = ((curvature > 0) & (loss < bound_to_beat(rays.loss, rays.curvature))).nonzero().squeeze(1)
-    rays, other_t = rays.of(better), rows(other_t, better)
-    # The near one of the two surfaces decides: it has to come as far as this ray, or to end before it.
-    reaches = other_t < rays.t
-    points = rays.origins + torch.minimum(other_t, rays.t)[:, None] * rays.directions
-    value = field.value(points)
-    residual = torch.where(reaches, value, -value) / voxel + settings.losses.margin
-    worth = weight * ((residual > 0) & (residual < FARTHEST))
-    field.add_curvature(points, worth / voxel**2)
-    return 0.5 * (worth * residual.square()).sum()
+    better = (curvature > 0) & (loss < bound_to_beat(rays.loss, rays.curvature))
+    own = rays.origins, rays.directions, rays.t
+    points, gradient, curvature = ask_rims(field.sdf.detach(), own, other_t, better, weight, settings.losses.margin)
+    field.add_gradient(points, gradient)
+    field.add_curvature(points, curvature)
 
 
 def _planes_of_neighbours(
@@ -92,20 +76,13 @@ def _planes_of_neighbours(
 ) -> tuple[Compared, Float[Tensor, "i"], Float[Tensor, "i 3"]]:
     """Some of the rays beside inner edges; where each meets the tangent plane of what a neighbouring pixel sees; that
     plane's normal."""
-    voxel, device = field.voxel, rays.t.device
     asked = (torch.rand(len(rays.t), generator=generator) < SHARE).nonzero().squeeze(1)
     shape = (len(asked), 2)
-    shift = torch.randint(-FARTHEST_PIXEL, FARTHEST_PIXEL + 1, shape, generator=generator, dtype=torch.int32)
-    asked = asked.to(device)
-    origins, directions = stack.rays(rows(rays.views, asked), rows(rays.pixels, asked) + shift.to(device))
-    hits = first_hit(field, origins, directions)
-    apart = (hits.hit & ((hits.t - rows(rays.t, asked)).abs() > APART * voxel)).nonzero().squeeze(1)
-    rays, t = rays.of(rows(asked, apart)), rows(hits.t, apart)
-    points = rows(origins, apart) + t[:, None] * rows(directions, apart)
-    with torch.no_grad():
-        normals = torch.nn.functional.normalize(field.gradient(points), dim=1)
-    facing = -(normals * rays.directions).sum(dim=1)
-    plane_t = -(normals * (points - rays.origins)).sum(dim=1) / facing.clamp(min=LEAST_FACING)
-    near = ((plane_t - t).abs() < LONGEST_PLANE * voxel) & ((plane_t - rays.t).abs() > APART * voxel)
-    usable = (near & (facing > LEAST_FACING)).nonzero().squeeze(1)
-    return rays.of(usable), rows(plane_t, usable), rows(normals, usable)
+    shifts = torch.randint(-FARTHEST_PIXEL, FARTHEST_PIXEL + 1, shape, generator=generator, dtype=torch.int32)
+    asked, shifts = asked.to(rays.t.device), shifts.to(rays.t.device)
+    origins, directions = rays_beside(stack, rays.views, rays.pixels, asked, shifts)
+    hits = field.first_hit(origins, directions)
+    own, beside = (rays.origins, rays.directions, rays.t), (origins, directions, hits.t, hits.hit)
+    plane_t, normals, usable = planes_met(field.sdf.detach(), own, asked, beside)
+    used = usable.nonzero().squeeze(1)
+    return rays.of(rows(asked, used)), rows(plane_t, used), rows(normals, used)

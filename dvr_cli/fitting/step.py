@@ -7,21 +7,21 @@ then knows how much each voxel's data is worth, and where it is worth nothing sm
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from dvr_cli.config import Level, Losses, Settings
+from dvr_cli.config import Level, Settings
 from dvr_cli.fields.grid import GridField, gradient_buffer
-from dvr_cli.fields.protocol import RayHits
-from dvr_cli.fitting.inner_edges import Compared, inner_edge_loss
+from dvr_cli.fitting.inner_edges import Compared, add_inner_edges
 from dvr_cli.fitting.pixels import PixelPool
 from dvr_cli.kernels import band as band_kernels
 from dvr_cli.kernels import launch
 from dvr_cli.kernels.long_waves import smooth_long_waves
 from dvr_cli.kernels.pixels import Looks
 from dvr_cli.kernels.rows import rows
-from dvr_cli.kernels.views import BACKGROUND, OBJECT, UNKNOWN, ViewArrays
-from dvr_cli.rendering.photometric import Guesses, photometric_loss, surface_bends
+from dvr_cli.kernels.silhouettes import ask_masks, tally
+from dvr_cli.kernels.views import BACKGROUND, ViewArrays
+from dvr_cli.rendering.photometric import Guesses, photometric_loss, surface_bends, with_slope
 from dvr_cli.rendering.surface import Surface, first_hit, surface_at
 
 Sums = dict[str, tuple[Tensor, Tensor]]
@@ -38,10 +38,6 @@ EDGE_MEMORY = 0.95
 """Weight of earlier steps in the share of rays just outside masks that hit."""
 UNKNOWN_EDGES = 2.0
 """That share at the start of a level, in units of the one that counts half: trust in edges has to be earned."""
-FARTHEST_WRONG = 2.0
-"""Voxels beyond which silhouettes have no say about a ray."""
-NEARLY_WRONG = 1.5
-"""Voxels within which a ray just outside a mask has to pass the surface to say where it is."""
 LONG_STRIDES = (2, 4)
 """Voxels between vertices that are compared to smooth long waves."""
 BUMP_VOXEL = 2 / 95
@@ -100,10 +96,9 @@ def accumulate(
         return _accumulate_part(field, stack, pool.look(stack, parts[part]), trust, neighbours, settings, level, own)
 
     found = launch.in_parts(work, count)
-    means = {}
-    for name in found[0]:
-        totals, numbers = zip(*(of_part[name] for of_part in found), strict=True)
-        means[name] = torch.stack(totals).sum() / torch.stack(numbers).sum().clamp(min=1)
+    summed = torch.stack([torch.stack([n for pair in of_part.values() for n in pair]) for of_part in found]).sum(dim=0)
+    totals, numbers = summed.reshape(-1, 2).unbind(dim=1)
+    means = dict(zip(found[0], (totals / numbers.clamp(min=1)).unbind(), strict=True))
     edge_hits = means.pop("edge_hits")
     if not pool.has_edges:
         # Without the edges of masks there are no silhouettes to speak of.
@@ -125,29 +120,30 @@ def _accumulate_part(
 ) -> Sums:
     """The same for some of a step's rays; what is reported as sums and numbers."""
     weights, photometric = settings.losses, settings.photometric
-    ray_views, ray_pixels, at_edge, origins, directions, mask, rgb = looks
-    is_object, is_known = mask == OBJECT, mask != UNKNOWN
+    ray_views, ray_pixels, _, origins, directions, mask, rgb = looks
     hits = first_hit(field, origins, directions)
-    outside = at_edge & (mask == BACKGROUND)
-    sums: Sums = {
-        "silhouette": _share((hits.hit ^ is_object) & is_known, is_known),
-        "iou": _share(hits.hit & is_object, (hits.hit | is_object) & is_known),
-        "edge_hits": _share(outside & hits.hit, outside),
-    }
+    asked = ask_masks(
+        field.sdf.detach(), looks, (hits.t, hits.hit, hits.nearest_t, hits.nearest_value), edge_trust,
+        exact_masks=weights.exact_masks, free_space=weights.free_space, occupancy=weights.occupancy,
+        margin=weights.margin,
+    )  # fmt: skip
+    field.add_gradient(asked.points, asked.gradient)
+    field.add_curvature(asked.points, asked.curvature)
+    sums: Sums = tally(asked.answers)._asdict()
 
     on_surface = (hits.hit & (mask != BACKGROUND)).nonzero().squeeze(1)
     o, d = rows(origins, on_surface), rows(directions, on_surface)
     surface = surface_at(field, o, d, rows(hits.t, on_surface))
     # The colours follow the photographs whatever the weight; the geometry sees the colour error through t alone.
-    t_for_colour = surface.t * weights.rgb + surface.t.detach() * (1 - weights.rgb)
-    colour = field.colour(o + t_for_colour[:, None] * d, d)
-    error = colour - rows(rgb, on_surface)
+    colour = field.colour(surface.points, d, weights.rgb)
+    error = colour.detach() - rows(rgb, on_surface)
+    squares = error.square().sum(dim=1)
     values = torch.full((), float(error.numel()), device=o.device)
-    sums["rgb"] = error.detach().abs().sum(), values
-    sums["mse"] = error.detach().square().sum(), values
+    sums["rgb"] = error.abs().sum(), values
+    sums["mse"] = squares.sum(), values
     # A robust norm (Charbonnier): its curvature 1 / |error| lets outliers count less for colours and shape alike.
-    softness = (error.detach().square().sum(dim=1) + 1e-3).rsqrt()
-    rgb_loss = 0.5 * (softness[:, None] * error.square()).sum()
+    softness = (squares + 1e-3).rsqrt()
+    rgb_loss = with_slope(colour, 0.5 * (softness * squares).sum(), softness[:, None] * error)
     field.add_colour_curvature(surface.points.detach(), softness)
 
     chosen = torch.rand(len(on_surface), generator=generator).to(o.device) < photometric.share
@@ -166,20 +162,10 @@ def _accumulate_part(
     sums["photometric"] = ncc_loss.detach().sum(), (ncc_curvature > 0).float().sum()
     field.add_curvature(picked.points.detach(), weights.photometric * ncc_curvature / picked.slope**2)
 
-    # Masks that agree to the pixel are the most certain thing there is; the power leaves the others as they were.
-    trust = torch.where(at_edge, edge_trust, 1) * (1 + weights.exact_masks * edge_trust**4)
-    silhouette_loss = _silhouettes(field, origins, directions, hits, mask, trust, weights)
-    _hold_edges(field, looks, hits, trust, weights.occupancy)
     rays = Compared(views, pixels, rows(o, chosen), d, picked.t.detach(), sources, ncc_loss.detach(), ncc_curvature)
-    edge_loss = inner_edge_loss(field, stack, rays, settings, level, generator)
-    total = weights.photometric * ncc_loss.sum() + rgb_loss + silhouette_loss + edge_loss
-    total.backward()
+    add_inner_edges(field, stack, rays, settings, level, generator)
+    (weights.photometric * ncc_loss.sum() + rgb_loss).backward()
     return sums
-
-
-def _share(some: Bool[Tensor, "r"], among: Bool[Tensor, "r"]) -> tuple[Tensor, Tensor]:
-    """(sum, number) whose ratio is the share of some among others."""
-    return some.float().sum(), among.float().sum()
 
 
 def _guesses(
@@ -200,52 +186,6 @@ def trust_in_edges(state: StepState, doubt: float) -> Float[Tensor, ""]:
     many rays just outside a mask hit; following each mask in turn then makes wrinkles.
     """
     return 1 / (1 + (state.edge_hits / doubt).square())
-
-
-def _silhouettes(
-    field: GridField,
-    origins: Float[Tensor, "r 3"],
-    directions: Float[Tensor, "r 3"],
-    hits: RayHits,
-    mask: UInt8[Tensor, "r"],
-    trust: Float[Tensor, "r"],
-    weights: Losses,
-) -> Tensor:
-    """Free space: a ray past the object must not hit. Occupancy: a ray through it must. The unknown may do either.
-
-    The squared distance in voxels from where the surface would be `margin` voxels on the right side of the ray's first
-    hit or, of a ray that misses, of its nearest approach.
-    """
-    voxel, margin = field.voxel, weights.margin * field.voxel
-    wrong_hit = (mask == BACKGROUND) & hits.hit
-    wrong_miss = (mask == OBJECT) & ~hits.hit & hits.nearest_value.isfinite()
-    index = (wrong_hit | wrong_miss).nonzero().squeeze(1)
-    hit = rows(hits.hit, index)
-    t = torch.where(hit, rows(hits.t, index), rows(hits.nearest_t, index))
-    points = rows(origins, index) + t[:, None] * rows(directions, index)
-    value = field.value(points)
-    residual = (torch.where(hit, -value, value) + margin) / voxel
-    # Where a mask is wrong by more than that, or the shape, nothing says where along the ray to begin.
-    within = (residual > 0) & (residual < FARTHEST_WRONG)
-    worth = torch.where(hit, weights.free_space, weights.occupancy) * rows(trust, index) * within
-    field.add_curvature(points, worth / voxel**2)
-    return 0.5 * (worth * residual.square()).sum()
-
-
-def _hold_edges(field: GridField, looks: Looks, hits: RayHits, trust: Float[Tensor, "r"], weight: float) -> None:
-    """Rays at masks' edges that are right ask for no change, but say with `weight` that the surface is there.
-
-    Otherwise only what silhouettes object to would count as known, and smoothing would wear edges off until they do.
-    """
-    is_object = looks.masks == OBJECT
-    near = hits.hit | (hits.nearest_value < NEARLY_WRONG * field.voxel)
-    right = looks.at_edge & (looks.masks != UNKNOWN) & (hits.hit == is_object) & near
-    index = right.nonzero().squeeze(1)
-    t = rows(torch.where(hits.hit, hits.t, hits.nearest_t), index)
-    field.add_curvature(
-        rows(looks.origins, index) + t[:, None] * rows(looks.directions, index),
-        weight * rows(trust, index) / field.voxel**2,
-    )
 
 
 def update(field: GridField, state: StepState, settings: Settings, share: float, step: int) -> None:

@@ -55,6 +55,31 @@ def gradient_kernel(
     gradient_out[p] = sample_gradient(grid, points[p], n)
 
 
+@wp.kernel
+def surface_kernel(
+    first: int,
+    grid: wp.array(dtype=wp.float32),
+    n: int,
+    origins: wp.array(dtype=wp.vec3),
+    directions: wp.array(dtype=wp.vec3),
+    t: wp.array(dtype=wp.float32),
+    least_slope: float,
+    points_out: wp.array(dtype=wp.vec3),
+    normals_out: wp.array(dtype=wp.vec3),
+    slope_out: wp.array(dtype=wp.float32),
+):
+    p = first + wp.tid()
+    later = p + AHEAD
+    if later < t.shape[0]:
+        prefetch_around(grid, origins[later] + directions[later] * t[later], n)
+    point = origins[p] + directions[p] * t[p]
+    gradient = sample_gradient(grid, point, n)
+    points_out[p] = point
+    normals_out[p] = wp.normalize(gradient)
+    slope = wp.dot(gradient, directions[p])
+    slope_out[p] = wp.where(slope < 0.0, wp.min(slope, -least_slope), wp.max(slope, least_slope))
+
+
 @wp.func
 def sample_rgb(grid: wp.array(dtype=wp.float32), point: wp.vec3, n: int, channels: int, channel: int):
     """Trilinear value of three neighbouring channels."""
@@ -166,10 +191,13 @@ def scatter_kernel(
     values: wp.array(dtype=wp.float32),
 ):
     p = wp.tid()
-    if p + AHEAD < points.shape[0]:
+    # Where all rays are asked and few of them want something there are zeros.
+    if p + AHEAD < points.shape[0] and (channels > 1 or values[p + AHEAD] != 0.0):
         plane_ahead = int(along_axis(points[p + AHEAD][0], n))
         if plane_ahead + 1 >= first_plane and plane_ahead < last_plane:
             prefetch_cell(grid_out, points[p + AHEAD], n, channels)
+    if channels == 1 and values[p] == 0.0:
+        return
     i = int(along_axis(points[p][0], n))
     if i + 1 >= first_plane and i < last_plane:
         q = grid_position(points[p], n)
@@ -199,6 +227,24 @@ def grid_gradient(grid: Float[Tensor, "n n n"], points: Float[Tensor, "p 3"]) ->
     out = torch.empty(len(points), 3, device=grid.device)
     launch(gradient_kernel, len(points), [grid.reshape(-1), grid.shape[0], points, out], grid.device)
     return out
+
+
+def grid_surface(
+    grid: Float[Tensor, "n n n"],
+    origins: Float[Tensor, "r 3"],
+    directions: Float[Tensor, "r 3"],
+    t: Float[Tensor, "r"],
+    least_slope: float,
+) -> tuple[Float[Tensor, "r 3"], Float[Tensor, "r 3"], Float[Tensor, "r"]]:
+    """(points, unit normals, slope along the ray, at least `least_slope` of its sign) at distances t along rays.
+
+    Without gradient; normals and slopes are those of `grid_gradient`.
+    """
+    points, normals = (torch.empty(len(t), 3, device=grid.device) for _ in range(2))
+    slope = torch.empty(len(t), device=grid.device)
+    inputs = [grid.reshape(-1), grid.shape[0], origins, directions, t, least_slope, points, normals, slope]
+    launch(surface_kernel, len(t), inputs, grid.device)
+    return points, normals, slope
 
 
 def scatter(grid: Float[Tensor, "..."], points: Float[Tensor, "p 3"], values: Float[Tensor, "p *c"]) -> None:

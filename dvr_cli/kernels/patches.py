@@ -199,8 +199,7 @@ def patch_kernel(
     rotations: wp.array(dtype=wp.mat33),
     centres: wp.array(dtype=wp.vec3),
     ray_views: wp.array(dtype=wp.int32),
-    ray_x: wp.array(dtype=wp.int32),
-    ray_y: wp.array(dtype=wp.int32),
+    ray_pixels: wp.array(dtype=wp.vec2i),
     directions: wp.array(dtype=wp.vec3),
     t: wp.array(dtype=wp.float32),
     normals: wp.array(dtype=wp.vec3),
@@ -222,9 +221,8 @@ def patch_kernel(
     if after < ray_views.shape[0]:
         after_view = ray_views[after]
         after_point = centres[after_view] + directions[after] * t[after]
-        prefetch_patch(
-            gray, starts[after_view], widths[after_view], heights[after_view], ray_x[after], ray_y[after], radius
-        )
+        pixel = ray_pixels[after]
+        prefetch_patch(gray, starts[after_view], widths[after_view], heights[after_view], pixel[0], pixel[1], radius)
         for j in range(sources_per_ray):
             source = sources[after * sources_per_ray + j]
             if source >= 0:
@@ -242,7 +240,7 @@ def patch_kernel(
     direction = directions[ray]
     normal = normals[ray]
     facing = wp.dot(normal, direction)
-    pixel = wp.vec2i(ray_x[ray], ray_y[ray])
+    pixel = ray_pixels[ray]
     height = heights[view]
     width = widths[view]
     start = starts[view]
@@ -337,10 +335,9 @@ def patch_ncc(
     """
     rays = len(ray_views)
     loss, slope, curvature, discord = (torch.empty(rays, device=t.device) for _ in range(4))
-    x, y = ray_pixels[:, 0].contiguous(), ray_pixels[:, 1].contiguous()
     cameras = [stack.starts, stack.heights, stack.widths, stack.intrinsics, stack.inverse_intrinsics]
     inputs = [stack.gray, stack.masks, *cameras, stack.rotations, stack.centres]
-    inputs += [ray_views, x, y, directions, t, normals, bends]
+    inputs += [ray_views, ray_pixels, directions, t, normals, bends]
     inputs += [sources.reshape(-1), sources.shape[1], keep, radius, taps_of(radius, t.device), noise]
     launch(patch_kernel, rays, [*inputs, loss, slope, curvature, discord], t.device, least=64)
     return Comparison(loss, slope, curvature, discord)

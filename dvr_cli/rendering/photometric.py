@@ -38,11 +38,14 @@ class Guesses:
     """A ray is pulled towards a better patch, but by no more than this."""
 
 
-class _WithSlope(torch.autograd.Function):
-    """A loss whose derivative with respect to t is already known."""
+def with_slope(variable: Tensor, loss: Tensor, slope: Tensor) -> Tensor:
+    """A loss whose derivative with respect to a variable, `slope`, is already known."""
+    return _WithSlope.apply(variable, loss, slope)
 
+
+class _WithSlope(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, t: Tensor, loss: Tensor, slope: Tensor) -> Tensor:
+    def forward(ctx: Any, variable: Tensor, loss: Tensor, slope: Tensor) -> Tensor:
         ctx.save_for_backward(slope)
         return loss.clone()
 
@@ -104,7 +107,7 @@ def photometric_loss(
         pull = rows(offsets, better).clamp(-guesses.longest_pull, guesses.longest_pull)
         found, other_curvature = rows(tried, better), rows(other_curvature, better)
         loss[found], slope[found], curvature[found] = rows(other_loss, better), -other_curvature * pull, other_curvature
-    return _WithSlope.apply(t, loss, slope), curvature
+    return with_slope(t, loss, slope), curvature
 
 
 def surface_bends(

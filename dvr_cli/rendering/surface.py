@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from dvr_cli.fields.protocol import Field, MarchesRays, RayHits
+from dvr_cli.fields.protocol import Field, FindsSurface, MarchesRays, RayHits
 from dvr_cli.kernels.rows import rows
 from dvr_cli.rendering.marching import march_equal_steps
 
@@ -58,8 +58,11 @@ def surface_at(
     """The surface at known hit distances; t gets the implicit gradient.
 
     The returned t has the given one's value; it is written as t - (value - stop(value)) / (grad value . w), with stop a
-    value without gradient, whose derivative with respect to the parameters is the equation above.
+    value without gradient, whose derivative with respect to the parameters is the equation above. A field that finds
+    the surface itself does so.
     """
+    if isinstance(field, FindsSurface):
+        return Surface(*field.surface(ray_origins, ray_directions, t, LEAST_SLOPE))
     points = ray_origins + t.detach()[:, None] * ray_directions
     gradient = field.gradient(points)
     slope = (gradient * ray_directions).sum(dim=1)

@@ -9,12 +9,13 @@ import torch
 from dvr_cli.config import Surroundings
 from dvr_cli.errors import SceneError
 from dvr_cli.fields.grid import GridField
-from dvr_cli.fitting.step import _silhouettes
 from dvr_cli.fitting.surroundings import distance_maps, see_all_around, too_few_masks, view_labels, with_labels
 from dvr_cli.fitting.unmasked_start import unmasked_cube, unmasked_field
 from dvr_cli.fitting.working_cube import in_cube
 from dvr_cli.kernels import hull as hull_kernels
 from dvr_cli.kernels import launch
+from dvr_cli.kernels.pixels import Looks
+from dvr_cli.kernels.silhouettes import ask_masks
 from dvr_cli.kernels.twins import hull as hull_twins
 from dvr_cli.kernels.twins.cameras import in_double
 from dvr_cli.kernels.views import BACKGROUND, OBJECT, UNKNOWN, stack_views
@@ -129,14 +130,12 @@ def test_unknown_pixels_ask_nothing_of_silhouettes(room, value):
     hits = first_hit(field, origins, directions)
     assert hits.hit.any() and not hits.hit.all()
     mask = torch.full((96,), value, dtype=torch.uint8)
-    loss = _silhouettes(field, origins, directions, hits, mask, torch.ones(96), TINY.losses)
-    if value == UNKNOWN:
-        assert loss == 0 and not field.sdf_curvature.any()
-        loss.backward()
-        assert field.sdf.grad is None or not field.sdf.grad.any()
-    else:
-        loss.backward()
-        assert loss > 0 and field.sdf_curvature.any() and field.sdf.grad.any()
+    views, edge, rgb = torch.zeros(96, dtype=torch.int32), torch.ones(96, dtype=torch.bool), torch.zeros(96, 3)
+    looks = Looks(views, pixels, edge, origins, directions, mask, rgb)
+    found = (hits.t, hits.hit, hits.nearest_t, hits.nearest_value)
+    weights = dict(exact_masks=0.0, free_space=1.0, occupancy=1.0, margin=0.5)
+    asked = ask_masks(field.sdf.detach(), looks, found, torch.ones(()), **weights)
+    assert asked.gradient.any() == asked.curvature.any() == (value != UNKNOWN)
 
 
 def test_unknown_views_leave_the_hull_to_the_masks(room):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dvr_cli.fitting.initial import mask_pixels, neighbour_views
-from dvr_cli.kernels import band, bends, hull, long_waves, lookup, march, patches, pixels
+from dvr_cli.kernels import band, bends, hull, inner_edges, long_waves, lookup, march, patches, pixels, silhouettes
 from dvr_cli.kernels.views import ViewArrays
 from tests.kernels.tiny_views import ball_sdf, rays_at_ball
 
@@ -74,6 +74,25 @@ def looked_at(place: Place) -> list[Tensor]:
     return list(pixels.look(place.ball, views, chosen, at_edge, drawn))
 
 
+def asked(place: Place) -> list[Tensor]:
+    ball = place.ball
+    views, chosen = mask_pixels(ball, 3)
+    everything = torch.arange(len(views), dtype=torch.int32, device=views.device)
+    looks = pixels.look(ball, views, chosen, views == 1, everything)
+    sdf, trust = place.here(ball_sdf(N, 0.58), torch.tensor(0.6))
+    hits = march.march(sdf, looks.origins, looks.directions)
+    demands = silhouettes.ask_masks(
+        sdf, looks, hits[:4], trust, exact_masks=1.0, free_space=2.0, occupancy=3.0, margin=0.5
+    )
+    rays, some = (looks.origins, looks.directions, hits[0] - 0.2), torch.arange(0, len(views), 3, device=views.device)
+    beside = inner_edges.rays_beside(ball, looks.views, looks.pixels, some, looks.pixels[some] % 4)
+    planes = inner_edges.planes_met(sdf, rays, some, (*beside, *march.march(sdf, *beside)[:2]))
+    planes = [torch.where(planes[2].reshape(-1, *[1] * (part.ndim - 1)), part, 0) for part in planes]
+    rims = inner_edges.ask_rims(sdf, rays, hits[0], hits[1], 0.7, 0.5)
+    slopes = lookup.grid_surface(sdf, looks.origins, looks.directions, hits[0], 0.1)
+    return [*demands, torch.stack([n for pair in silhouettes.tally(demands[0]) for n in pair]), *planes, *rims, *slopes]
+
+
 def compared(place: Place) -> list[Tensor]:
     ball = place.ball
     views, pixels = mask_pixels(ball, 3)
@@ -113,4 +132,4 @@ def carved(place: Place) -> list[Tensor]:
     ]
 
 
-WORKS = (scattered, looked_up, looked_at, marched, updated, compared, bent, carved)
+WORKS = (scattered, looked_up, looked_at, asked, marched, updated, compared, bent, carved)

@@ -51,6 +51,21 @@ def test_gradients_agree_with_the_twin(data, double):
     assert_agree(found, twins.grid_gradient(double["sdf"], inner * double["points"]), ROUNDING_OF_POSITIONS)
 
 
+def test_the_surface_on_rays_is_that_of_the_gradient(data):
+    """Points, normals and slopes in one pass; slopes near zero are brought to the least one of their sign."""
+    directions, t = data["directions"], torch.rand(3000, generator=generator(1)) + 0.5
+    origins = 0.85 * data["points"] - t[:, None] * directions
+    points, normals, slope = lookup.grid_surface(data["sdf"], origins, directions, t, 2.0)
+    assert_agree(points, 0.85 * data["points"], ROUNDING_OF_POSITIONS)
+    gradient = lookup.grid_gradient(data["sdf"], points)
+    assert_agree(normals, torch.nn.functional.normalize(gradient, dim=1), ROUNDING_OF_POSITIONS)
+    expected = (gradient * directions).sum(dim=1)
+    flat = expected.abs() < 2.0
+    assert 0.1 < flat.float().mean() < 0.9
+    assert_agree(slope[~flat], expected[~flat], ROUNDING_OF_POSITIONS)
+    assert torch.equal(slope[flat], 2.0 * torch.where(expected < 0, -1.0, 1.0)[flat])
+
+
 def test_gradients_near_the_walls_agree_with_the_twin(data, double):
     """Beyond the cube the value is that of the wall, in the kernel of 0.001 voxels before it."""
     difference = lookup.grid_gradient(data["sdf"], data["points"]) - twins.grid_gradient(

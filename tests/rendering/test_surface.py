@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from dvr_cli.fields.grid import GridField
-from dvr_cli.fields.protocol import Field, MarchesRays
+from dvr_cli.fields.protocol import Field, FindsSurface, MarchesRays
 from dvr_cli.rendering.marching import cube_interval
 from dvr_cli.rendering.surface import LEAST_SLOPE, first_hit, surface_at
 
@@ -187,6 +187,35 @@ def test_grid_gradient_is_that_of_the_rendered_depth():
     assert len(t) > 50
     assert (found - expected).norm() < GRID_GRADIENT * expected.norm()
     assert (found - expected).mean().abs() < 0.01 * expected.abs().mean()
+
+
+class AskedAtPoints:
+    """A grid that finds no surface by itself."""
+
+    half_width = 1.0
+
+    def __init__(self, grid):
+        self.value, self.gradient, self.colour = grid.value, grid.gradient, grid.colour
+
+
+def test_what_a_grid_finds_by_itself_is_what_any_field_gives():
+    """Values, and the gradient of what depends on distances and on points."""
+    axis = torch.linspace(-1, 1, 33)
+    x, y, z = torch.meshgrid(axis, axis, axis, indexing="ij")
+    field = GridField((x.square() + y.square() + z.square()).sqrt() - RADIUS)
+    origins, directions, t = hits_of(field, 200, least_slope=0.0)
+    weights = torch.randn(len(t), 4, generator=torch.Generator().manual_seed(0))
+    found = []
+    for each in (field, AskedAtPoints(field)):
+        field.sdf.grad.zero_()
+        surface = surface_at(each, origins, directions, t)
+        ((weights[:, 0] * surface.t).sum() + (weights[:, 1:] * surface.points).sum()).backward()
+        found.append([*(part.detach() for part in vars(surface).values()), field.sdf.grad.clone()])
+        assert not surface.normals.requires_grad and not surface.slope.requires_grad
+    assert isinstance(field, FindsSurface) and not isinstance(AskedAtPoints(field), FindsSurface)
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, atol=2e-5, rtol=1e-4)
+    assert found[0][-1].any()
 
 
 @pytest.mark.parametrize("slope", [-0.5, -0.1, -0.01, 0.0, 0.01, 0.5])
