@@ -28,8 +28,8 @@ from dvr_cli.scenes.views import LoadedView, Scene
 COVERING_SAMPLES = 40
 MOST_VIEWS = 150
 """Evenly chosen, for `covering`: more say nothing new."""
-FEW_VIEWS = 40
-"""The same, for searches."""
+FEW_VIEWS = 20
+"""The same, for searches, which ask again and again."""
 SPECK = 0.003
 """Share of the region of interest that the hull must take, and leave."""
 LEAST_GAIN = 0.05
@@ -186,10 +186,10 @@ def common_shift(
     Also the median share of the masks that their hull covers as they are, and with that put right. A search from no
     shift, with steps from 8 to 1 per cent.
     """
-    chosen = views[:: -(-len(views) // FEW_VIEWS)]
+    found = silhouettes(views[:: -(-len(views) // FEW_VIEWS)], unit_from_world, COVERING_SAMPLES)
 
     def score(shift: np.ndarray) -> float:
-        return covering([_with_shift(view, -shift) for view in chosen], unit_from_world)
+        return _covering([_moved_object(silhouette, shift) for silhouette in found])
 
     best, value = np.zeros(2), score(np.zeros(2))
     before, step = value, 0.08
@@ -203,11 +203,11 @@ def common_shift(
     return best, before, value
 
 
-def _with_shift(view: LoadedView, shift: Float[np.ndarray, "2"]) -> LoadedView:
-    """The view with its picture moved by a share of its width: the principal point goes along, so the camera does."""
-    moved = view.camera.intrinsics.copy()
-    moved[:2, 2] -= shift * view.camera.width
-    return replace(view, camera=replace(view.camera, intrinsics=moved))
+def _moved_object(silhouette: Silhouette, shift: Float[np.ndarray, "2"]) -> Silhouette:
+    """The silhouette with points projected beside where they were, by a share of the image's width; the mask stays."""
+    projection = silhouette.projection.copy()
+    projection[:2] += (shift * silhouette.mask.shape[1]).astype(np.float32)[:, None] * projection[2]
+    return replace(silhouette, projection=projection)
 
 
 def covering(views: Sequence[LoadedView], unit_from_world: Float[np.ndarray, "4 4"]) -> float:
@@ -216,7 +216,10 @@ def covering(views: Sequence[LoadedView], unit_from_world: Float[np.ndarray, "4 
     Good masks and cameras have 0.94 and more. Never raises.
     """
     chosen = views[:: -(-len(views) // MOST_VIEWS)] if views else views
-    found = silhouettes(chosen, unit_from_world, COVERING_SAMPLES)
+    return _covering(silhouettes(chosen, unit_from_world, COVERING_SAMPLES))
+
+
+def _covering(found: Sequence[Silhouette]) -> float:
     if len(found) < 2:
         return 0.0
     samples = ball_samples(COVERING_SAMPLES)

@@ -73,7 +73,7 @@ def ask_kernel(
     if hits:
         answer += 1
         along = t[ray]
-        nearly = wp.inf
+        nearly = nearest_value[ray] + 1.0
     if edge:
         answer += 8
     point = origins[ray] + directions[ray] * along
