@@ -15,6 +15,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from dvr_cli.kernels import cut
+
 STEP = 0.28
 """Of both variables: their product may not exceed 1 / 12, the bound for differences in three dimensions."""
 COARSEST = 24
@@ -46,23 +48,12 @@ def smooth_cut(
 
 def _solve(c: Tensor, domain: Tensor, u: Tensor, iterations: int) -> Tensor:
     """Iterations of the primal-dual method; differences across the domain's border do not count."""
-    shifts = [domain.roll(-1, axis) & domain for axis in range(3)]
-    for axis, joined in enumerate(shifts):
-        joined.select(axis, -1).fill_(False)
-    joins = [joined.to(c) for joined in shifts]
-    p = [torch.zeros_like(u) for _ in range(3)]
+    u, ahead, inside = u.clone(), u.clone(), domain.to(c)
+    dual = (torch.zeros_like(u), torch.zeros_like(u), torch.zeros_like(u))
     c = torch.where(domain, c, 0)
-    ahead = u
     for _ in range(iterations):
-        for axis in range(3):
-            p[axis].add_((ahead.roll(-1, axis) - ahead) * joins[axis], alpha=STEP)
-        length = (p[0].square() + p[1].square() + p[2].square()).sqrt_().clamp_(min=1)
-        for axis in range(3):
-            p[axis].div_(length)
-        # The joins are zero at the last plane, so that rolling brings nothing round.
-        divergence = sum(p[axis] - p[axis].roll(1, axis) for axis in range(3))
-        before, u = u, (u + STEP * (divergence - c)).clamp_(0, 1)
-        ahead = 2 * u - before
+        cut.pull(ahead, inside, STEP, dual)
+        cut.follow(dual, c, STEP, u, ahead)
     return u
 
 

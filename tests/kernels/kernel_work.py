@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dvr_cli.fitting.initial import mask_pixels, neighbour_views
-from dvr_cli.kernels import band, bends, hull, inner_edges, long_waves, lookup, march, patches, pixels, silhouettes
+from dvr_cli.kernels import band, bends, cut, hull, inner_edges, long_waves, lookup, march, patches, pixels, silhouettes
 from dvr_cli.kernels.views import ViewArrays
 from tests.kernels.tiny_views import ball_sdf, rays_at_ball
 
@@ -93,6 +93,15 @@ def asked(place: Place) -> list[Tensor]:
     return [*demands, torch.stack([n for pair in silhouettes.tally(demands[0]) for n in pair]), *planes, *rims, *slopes]
 
 
+def cut_out(place: Place) -> list[Tensor]:
+    evidence, u = place.here(0.3 * GRID, GRID.abs().clamp(max=1))
+    ahead, inside, dual = u.clone(), (u < 0.9).float(), tuple(torch.zeros_like(u) for _ in range(3))
+    for _ in range(3):
+        cut.pull(ahead, inside, 0.28, dual)
+        cut.follow(dual, evidence, 0.28, u, ahead)
+    return [*dual, u, ahead]
+
+
 def compared(place: Place) -> list[Tensor]:
     ball = place.ball
     views, pixels = mask_pixels(ball, 3)
@@ -132,4 +141,4 @@ def carved(place: Place) -> list[Tensor]:
     ]
 
 
-WORKS = (scattered, looked_up, looked_at, asked, marched, updated, compared, bent, carved)
+WORKS = (scattered, looked_up, looked_at, asked, cut_out, marched, updated, compared, bent, carved)
