@@ -19,7 +19,6 @@ from dvr_cli.kernels.inner_edges import ask_rims, planes_met, rays_beside
 from dvr_cli.kernels.patches import patch_ncc
 from dvr_cli.kernels.rows import rows
 from dvr_cli.kernels.views import ViewArrays
-from dvr_cli.rendering.photometric import bound_to_beat
 
 SHARE = 0.25
 """Of the compared rays, how many ask a neighbouring pixel."""
@@ -64,9 +63,10 @@ def add_inner_edges(
         stack, rays.views, rays.pixels, rays.directions, other_t, other_normals, flat, rays.sources,
         keep=photometric.keep, radius=level.patch_radius, noise=photometric.noise,
     )  # fmt: skip
-    better = (curvature > 0) & (loss < bound_to_beat(rays.loss, rays.curvature))
-    own = rays.origins, rays.directions, rays.t
-    points, gradient, curvature = ask_rims(field.sdf.detach(), own, other_t, better, weight, settings.losses.margin)
+    points, gradient, curvature = ask_rims(
+        field.sdf.detach(), (rays.origins, rays.directions, rays.t), other_t,
+        (rays.loss, rays.curvature), (loss, curvature), weight, settings.losses.margin,
+    )  # fmt: skip
     field.add_gradient(points, gradient)
     field.add_curvature(points, curvature)
 

@@ -21,6 +21,7 @@ from dvr_cli.kernels.pixels import Looks
 from dvr_cli.kernels.rows import rows
 from dvr_cli.kernels.silhouettes import ask_masks, tally
 from dvr_cli.kernels.views import BACKGROUND, ViewArrays
+from dvr_cli.kernels.worth import guess
 from dvr_cli.rendering.photometric import Guesses, photometric_loss, surface_bends, with_slope
 from dvr_cli.rendering.surface import Surface, first_hit, surface_at
 
@@ -174,9 +175,8 @@ def _guesses(
     """Patches to try up to `reach` away, facing anywhere between the surface's normal and the camera."""
     if reach <= 0:
         return None
-    offsets, tilt = torch.rand(2, len(directions), generator=generator).to(directions.device)
-    normals = torch.nn.functional.normalize(tilt[:, None] * surface.normals - (1 - tilt[:, None]) * directions, dim=1)
-    return Guesses((2 * offsets - 1) * reach, normals, voxel)
+    random = torch.rand(2, len(directions), generator=generator).to(directions.device)
+    return Guesses(*guess(random, surface.normals, directions, reach), voxel)
 
 
 def trust_in_edges(state: StepState, doubt: float) -> Float[Tensor, ""]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from dvr_cli.kernels.grid import sample, sample_gradient
 from dvr_cli.kernels.launch import launch
 from dvr_cli.kernels.views import ViewArrays
+from dvr_cli.kernels.worth import bound_to_beat
 
 wp.set_module_options({"enable_backward": False})
 
@@ -90,7 +91,10 @@ def rim_kernel(
     directions: wp.array(dtype=wp.vec3),
     t: wp.array(dtype=wp.float32),
     other_t: wp.array(dtype=wp.float32),
-    better: wp.array(dtype=wp.uint8),
+    loss: wp.array(dtype=wp.float32),
+    curvature: wp.array(dtype=wp.float32),
+    other_loss: wp.array(dtype=wp.float32),
+    other_curvature: wp.array(dtype=wp.float32),
     weight: float,
     margin: float,
     points_out: wp.array(dtype=wp.vec3),
@@ -101,8 +105,8 @@ def rim_kernel(
     voxel = 2.0 / float(n - 1)
     point = origins[ray] + directions[ray] * wp.min(t[ray], other_t[ray])
     gradient = float(0.0)
-    curvature = float(0.0)
-    if better[ray] != wp.uint8(0):
+    worth = float(0.0)
+    if other_curvature[ray] > 0.0 and other_loss[ray] < bound_to_beat(loss[ray], curvature[ray]):
         # The near one of the two surfaces decides: it has to come as far as this ray, or to end before it.
         side = float(-1.0)
         if other_t[ray] < t[ray]:
@@ -110,10 +114,10 @@ def rim_kernel(
         residual = side * sample(sdf, point, n) / voxel + margin
         if residual > 0.0 and residual < FARTHEST:
             gradient = side * weight * residual / voxel
-            curvature = weight / (voxel * voxel)
+            worth = weight / (voxel * voxel)
     points_out[ray] = point
     gradient_out[ray] = gradient
-    curvature_out[ray] = curvature
+    curvature_out[ray] = worth
 
 
 def rays_beside(
@@ -154,18 +158,20 @@ def ask_rims(
     sdf: Float[Tensor, "n n n"],
     rays: tuple[Float[Tensor, "r 3"], Float[Tensor, "r 3"], Float[Tensor, "r"]],
     other_t: Float[Tensor, "r"],
-    better: Bool[Tensor, "r"],
+    matches: tuple[Float[Tensor, "r"], Float[Tensor, "r"]],
+    other_matches: tuple[Float[Tensor, "r"], Float[Tensor, "r"]],
     weight: float,
     margin: float,
 ) -> tuple[Float[Tensor, "r 3"], Float[Tensor, "r"], Float[Tensor, "r"]]:
     """Points of the near surface, gradient of the loss with respect to the value there, curvature; no autograd.
 
     The loss is half of `weight` times the squared distance, in voxels, by which the near surface is on the wrong side
-    of a ray whose pixel shows the `better` other one; `margin` in voxels.
+    of a ray whose pixel shows the other one, which of the (1 - NCC, curvature) of both is clearly better; `margin` in
+    voxels.
     """
     count, device = len(other_t), sdf.device
     points = torch.empty(count, 3, device=device)
     gradient, curvature = (torch.empty(count, device=device) for _ in range(2))
-    inputs = [sdf.reshape(-1), sdf.shape[0], *rays, other_t, better.view(torch.uint8), weight, margin]
+    inputs = [sdf.reshape(-1), sdf.shape[0], *rays, other_t, *matches, *other_matches, weight, margin]
     launch(rim_kernel, count, [*inputs, points, gradient, curvature], device)
     return points, gradient, curvature

@@ -6,7 +6,20 @@ import torch
 from torch import Tensor
 
 from dvr_cli.fitting.initial import mask_pixels, neighbour_views
-from dvr_cli.kernels import band, bends, cut, hull, inner_edges, long_waves, lookup, march, patches, pixels, silhouettes
+from dvr_cli.kernels import (
+    band,
+    bends,
+    cut,
+    hull,
+    inner_edges,
+    long_waves,
+    lookup,
+    march,
+    patches,
+    pixels,
+    silhouettes,
+    worth,
+)
 from dvr_cli.kernels.views import ViewArrays
 from tests.kernels.tiny_views import ball_sdf, rays_at_ball
 
@@ -88,7 +101,8 @@ def asked(place: Place) -> list[Tensor]:
     beside = inner_edges.rays_beside(ball, looks.views, looks.pixels, some, looks.pixels[some] % 4)
     planes = inner_edges.planes_met(sdf, rays, some, (*beside, *march.march(sdf, *beside)[:2]))
     planes = [torch.where(planes[2].reshape(-1, *[1] * (part.ndim - 1)), part, 0) for part in planes]
-    rims = inner_edges.ask_rims(sdf, rays, hits[0], hits[1], 0.7, 0.5)
+    matches, others = (hits[3].abs(), hits[0]), (hits[2] / 30, hits[3])
+    rims = inner_edges.ask_rims(sdf, rays, hits[0], matches, others, 0.7, 0.5)
     slopes = lookup.grid_surface(sdf, looks.origins, looks.directions, hits[0], 0.1)
     return [*demands, torch.stack([n for pair in silhouettes.tally(demands[0]) for n in pair]), *planes, *rims, *slopes]
 
@@ -111,7 +125,13 @@ def compared(place: Place) -> list[Tensor]:
     sources = neighbour_views(ball, 4)[views.long()].contiguous()
     (bends,) = place.here(torch.zeros(len(t), 2))
     found = patches.patch_ncc(ball, views, pixels, directions, t, normals, bends, sources, keep=2, radius=2, noise=0.01)
-    return list(found)
+    plain = [part.clone() for part in found]
+    bound = worth.weigh(found, 0.01)
+    tried = (bound > 0.1).nonzero().squeeze(1)
+    offsets, facing = worth.guess(torch.stack([bound, found.loss]).clamp(0, 1), normals, directions, 0.05)
+    other = patches.Comparison(*(part.flip(0)[: len(tried)].contiguous() for part in plain))
+    worth.prefer_better(found, bound, tried, offsets, other, 0.01, 0.03)
+    return [*plain, bound, offsets, facing, *found]
 
 
 def bent(place: Place) -> list[Tensor]:

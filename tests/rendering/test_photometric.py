@@ -8,7 +8,8 @@ from marched_fields import Ball
 
 from dvr_cli.fitting.initial import mask_pixels
 from dvr_cli.kernels.patches import patch_ncc
-from dvr_cli.rendering.photometric import MOST_TRUST, Guesses, photometric_loss, surface_bends
+from dvr_cli.kernels.worth import MOST_TRUST
+from dvr_cli.rendering.photometric import Guesses, photometric_loss, surface_bends
 from dvr_cli.rendering.surface import Surface
 from tests.kernels.tiny_views import PLANE_NORMAL, ball_hit, ball_views, plane_views
 

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from dvr_cli.kernels.twins.cameras import directions_of
 from dvr_cli.kernels.twins.grid import grid_gradient, grid_value
+from dvr_cli.kernels.twins.worth import bound_to_beat
 from dvr_cli.kernels.views import ViewArrays
 
 
@@ -45,13 +46,15 @@ def rim_loss(
     sdf: Float[Tensor, "n n n"],
     rays: tuple[Float[Tensor, "r 3"], Float[Tensor, "r 3"], Float[Tensor, "r"]],
     other_t: Float[Tensor, "r"],
-    better: Bool[Tensor, "r"],
+    matches: tuple[Float[Tensor, "r"], Float[Tensor, "r"]],
+    other_matches: tuple[Float[Tensor, "r"], Float[Tensor, "r"]],
     weight: float,
     margin: float,
 ) -> tuple[Float[Tensor, ""], Float[Tensor, "r"]]:
     """(the loss whose derivatives `kernels.inner_edges.ask_rims` gives, its curvature)."""
     voxel = 2 / (sdf.shape[0] - 1)
     origins, directions, t = rays
+    better = (other_matches[1] > 0) & (other_matches[0] < bound_to_beat(*matches))
     value = grid_value(sdf, origins + torch.minimum(t, other_t)[:, None] * directions)
     residual = torch.where(other_t < t, value, -value) / voxel + margin
     worth = weight * (better & (residual > 0) & (residual < 2.5))
