@@ -69,11 +69,11 @@ def ask_kernel(
         weight *= trust
     answer = 2 * int(label)
     along = nearest_t[ray]
-    nearly = NEARLY_WRONG * voxel
+    near = nearest_value[ray] < NEARLY_WRONG * voxel
     if hits:
         answer += 1
         along = t[ray]
-        nearly = nearest_value[ray] + 1.0
+        near = True
     if edge:
         answer += 8
     point = origins[ray] + directions[ray] * along
@@ -91,7 +91,7 @@ def ask_kernel(
         if residual > 0.0 and residual < FARTHEST_WRONG:
             gradient = side * weight * residual / voxel
             curvature = weight / (voxel * voxel)
-    elif edge and label != _UNKNOWN and hits == (label == _OBJECT) and nearest_value[ray] < nearly:
+    elif edge and label != _UNKNOWN and hits == (label == _OBJECT) and near:
         curvature = weight * occupancy / (voxel * voxel)
     answers_out[ray] = wp.uint8(answer)
     points_out[ray] = point
