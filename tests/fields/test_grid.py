@@ -63,6 +63,21 @@ def test_colour_gradients_are_those_of_the_twin():
         assert_agree(found, other, ROUNDING_OF_POSITIONS)
 
 
+def test_points_get_the_share_of_the_gradient_that_is_passed_on():
+    """The colours get all of theirs."""
+    found = []
+    for share in (1.0, 0.25, 0.0):
+        field, (points, directions) = random_field(), random_points()
+        variable = points.requires_grad_()
+        field.colour(variable, directions, share).square().sum().backward()
+        found.append((variable.grad, field.albedo.grad, field.sheen.grad))
+    for _, *of_grids in found[1:]:
+        assert all(torch.equal(one, other) for one, other in zip(of_grids, found[0][1:], strict=True))
+    assert found[0][0].abs().max() > 1
+    torch.testing.assert_close(found[1][0], 0.25 * found[0][0])
+    assert not found[2][0].any()
+
+
 def test_colour_takes_gradients_of_expanded_sums():
     """`sum().backward()` hands an expanded tensor back; it is not contiguous."""
     field, (points, directions) = random_field(), random_points(50)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 
 from dvr_cli.fields.grid import GridField, gradient_buffer
@@ -60,6 +61,21 @@ def test_edges_lose_trust_as_more_rays_outside_them_hit():
     assert trust[0] == 1
     assert abs(trust[2] - 0.5) < 1e-6
     assert trust == sorted(trust, reverse=True)
+
+
+@pytest.mark.parametrize(("size", "wants"), [(0.95, 1), (1.05, -1)])
+def test_silhouettes_alone_move_the_surface_to_the_masks(size, wants):
+    """A step against the gradient lowers the values of a ball that is too small, and raises those of one too large."""
+    losses = TINY.losses.model_copy(update={"rgb": 0.0, "photometric": 0.0, "inner_edges": 0.0})
+    stack = ball_views()
+    pool, neighbours = pixel_pool(stack, 4), neighbour_views(stack, 8)
+    field = GridField(ball_sdf(24, size * RADIUS))
+    state, settings = StepState.at_start(field, TINY), TINY.model_copy(update={"losses": losses})
+    accumulate(field, state, stack, pool, neighbours, settings, TINY.levels[0], torch.Generator().manual_seed(0))
+    gradient = wants * gradient_buffer(field.sdf)
+    assert gradient.sum() > 0
+    assert (gradient < 0).sum() < 0.01 * (gradient > 0).sum()
+    assert field.sdf_curvature[gradient > 0].all()
 
 
 def test_rays_outside_edges_hit_where_the_surface_is_too_wide():
