@@ -8,16 +8,15 @@ import warp as wp
 from jaxtyping import Float
 from torch import Tensor
 
+from dvr_cli.kernels.band import LANES, Lanes
 from dvr_cli.kernels.grid import at
 from dvr_cli.kernels.launch import launch
 
 # Loops are left to the compiler, which makes better vector instructions of one that it has unrolled itself.
 wp.set_module_options({"enable_backward": False, "max_unroll": 0})
 
-LANES = 8
 LEAST = 4096
 """Items of a slice: on small grids a thread has done the work before another one has woken."""
-Lanes = wp.types.vector(length=LANES, dtype=wp.float32)
 
 
 @wp.func

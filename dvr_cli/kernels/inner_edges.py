@@ -9,8 +9,10 @@ import warp as wp
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from dvr_cli.kernels.grid import sample, sample_gradient
+from dvr_cli.kernels.grid import sample_gradient
 from dvr_cli.kernels.launch import launch
+from dvr_cli.kernels.pixels import through_pixel
+from dvr_cli.kernels.silhouettes import to_the_right_side
 from dvr_cli.kernels.views import ViewArrays
 from dvr_cli.kernels.worth import bound_to_beat
 
@@ -43,9 +45,8 @@ def beside_kernel(
     ray = int(asked[item])
     view = ray_views[ray]
     pixel = ray_pixels[ray] + shifts[item]
-    in_camera = inverse_intrinsics[view] * wp.vec3(float(pixel[0]) + 0.5, float(pixel[1]) + 0.5, 1.0)
     origins_out[item] = centres[view]
-    directions_out[item] = wp.normalize(wp.transpose(rotations[view]) * in_camera)
+    directions_out[item] = through_pixel(inverse_intrinsics[view], rotations[view], pixel[0], pixel[1])
 
 
 @wp.kernel
@@ -102,22 +103,17 @@ def rim_kernel(
     curvature_out: wp.array(dtype=wp.float32),
 ):
     ray = first + wp.tid()
-    voxel = 2.0 / float(n - 1)
     point = origins[ray] + directions[ray] * wp.min(t[ray], other_t[ray])
-    gradient = float(0.0)
-    worth = float(0.0)
+    demand = wp.vec2(0.0, 0.0)
     if other_curvature[ray] > 0.0 and other_loss[ray] < bound_to_beat(loss[ray], curvature[ray]):
         # The near one of the two surfaces decides: it has to come as far as this ray, or to end before it.
         side = float(-1.0)
         if other_t[ray] < t[ray]:
             side = 1.0
-        residual = side * sample(sdf, point, n) / voxel + margin
-        if residual > 0.0 and residual < FARTHEST:
-            gradient = side * weight * residual / voxel
-            worth = weight / (voxel * voxel)
+        demand = to_the_right_side(sdf, n, point, side, weight, margin, FARTHEST)
     points_out[ray] = point
-    gradient_out[ray] = gradient
-    curvature_out[ray] = worth
+    gradient_out[ray] = demand[0]
+    curvature_out[ray] = demand[1]
 
 
 def rays_beside(

@@ -23,6 +23,13 @@ IMAGE_AHEAD = wp.constant(8)
 """... and one whose mask and colour are."""
 
 
+@wp.func
+def through_pixel(inverse_intrinsics: wp.mat33, rotation: wp.mat33, x: int, y: int):
+    """Unit direction, in unit space, of the ray through a pixel's centre."""
+    in_camera = inverse_intrinsics * wp.vec3(float(x) + 0.5, float(y) + 0.5, 1.0)
+    return wp.normalize(wp.transpose(rotation) * in_camera)
+
+
 @wp.kernel
 def look_kernel(
     first: int,
@@ -60,13 +67,12 @@ def look_kernel(
     x = pixels[2 * entry]
     y = pixels[2 * entry + 1]
     place = starts[view] + y * widths[view] + x
-    in_camera = inverse_intrinsics[view] * wp.vec3(float(x) + 0.5, float(y) + 0.5, 1.0)
     views_out[r] = view
     pixels_out[2 * r] = x
     pixels_out[2 * r + 1] = y
     at_edge_out[r] = at_edge[entry]
     origins_out[r] = centres[view]
-    directions_out[r] = wp.normalize(wp.transpose(rotations[view]) * in_camera)
+    directions_out[r] = through_pixel(inverse_intrinsics[view], rotations[view], x, y)
     masks_out[r] = masks[place]
     rgb_out[r] = wp.vec3(rgb[3 * place], rgb[3 * place + 1], rgb[3 * place + 2])
 

@@ -34,6 +34,22 @@ ANSWERS = 16
 _BACKGROUND, _OBJECT, _UNKNOWN = (wp.constant(wp.uint8(label)) for label in (BACKGROUND, OBJECT, UNKNOWN))
 
 
+@wp.func
+def to_the_right_side(
+    sdf: wp.array(dtype=wp.float32), n: int, point: wp.vec3, side: float, weight: float, margin: float, farthest: float
+):
+    """(gradient, curvature) of half a weight times the squared distance, in voxels, to `margin` on the right side.
+
+    `side`: 1 where the value at the point should be negative, -1 where it should be positive. Zero on the right side,
+    and where the surface is more than `farthest` voxels away from it.
+    """
+    voxel = 2.0 / float(n - 1)
+    residual = side * sample(sdf, point, n) / voxel + margin
+    if residual > 0.0 and residual < farthest:
+        return wp.vec2(side * weight * residual / voxel, weight / (voxel * voxel))
+    return wp.vec2(0.0, 0.0)
+
+
 @wp.kernel
 def ask_kernel(
     first: int,
@@ -77,26 +93,19 @@ def ask_kernel(
     if edge:
         answer += 8
     point = origins[ray] + directions[ray] * along
-    gradient = float(0.0)
-    curvature = float(0.0)
+    demand = wp.vec2(0.0, 0.0)
     wrong = label == _OBJECT and not hits and wp.isfinite(nearest_value[ray])
     if hits:
         wrong = label == _BACKGROUND
     if wrong:
-        side = float(1.0)
         weight *= wp.where(hits, free_space, occupancy)
-        if hits:
-            side = -1.0
-        residual = side * sample(sdf, point, n) / voxel + margin
-        if residual > 0.0 and residual < FARTHEST_WRONG:
-            gradient = side * weight * residual / voxel
-            curvature = weight / (voxel * voxel)
+        demand = to_the_right_side(sdf, n, point, wp.where(hits, -1.0, 1.0), weight, margin, FARTHEST_WRONG)
     elif edge and label != _UNKNOWN and hits == (label == _OBJECT) and near:
-        curvature = weight * occupancy / (voxel * voxel)
+        demand[1] = weight * occupancy / (voxel * voxel)
     answers_out[ray] = wp.uint8(answer)
     points_out[ray] = point
-    gradient_out[ray] = gradient
-    curvature_out[ray] = curvature
+    gradient_out[ray] = demand[0]
+    curvature_out[ray] = demand[1]
 
 
 class Demands(NamedTuple):
