@@ -69,4 +69,11 @@ class Course:
                 setattr(course, name, state[name])
         except (KeyError, TypeError, ValueError, RuntimeError, IndexError, AttributeError) as error:
             raise RunError(f"The checkpoint is incomplete: {error!r}. Start the run anew with --overwrite.") from error
+        if not course.is_finite():
+            raise RunError("The checkpoint holds values that are not numbers. Start the run anew with --overwrite.")
         return course
+
+    def is_finite(self) -> bool:
+        """False when the field holds NaN or infinity anywhere: no step brings it back."""
+        # A sum is finite only if all its terms are, and needs no memory.
+        return all(bool(parameter.detach().sum().isfinite()) for parameter in self.field.parameters())

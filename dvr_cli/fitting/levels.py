@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from dvr_cli.config import Settings
+from dvr_cli.errors import RunError
 from dvr_cli.fitting.course import Course
 from dvr_cli.fitting.depth_terms import DepthTargets
 from dvr_cli.fitting.devices import torch_threads
@@ -34,7 +35,12 @@ class Watch:
     metrics_at: float = -1e9
 
     def save(self, course: Course) -> None:
-        """Write a checkpoint now."""
+        """Write a checkpoint now; RunError, and none is written, when the field holds values that are not numbers."""
+        if not course.is_finite():
+            raise RunError(
+                f"The field holds values that are not numbers after step {course.step}. The last checkpoint "
+                "without them is kept, and dvr export uses it.\nStart anew with --overwrite and another --seed."
+            )
         self.run.save_checkpoint(course.to_checkpoint(), course.step)
         self.saved_at = time.monotonic()
 

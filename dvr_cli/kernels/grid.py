@@ -121,11 +121,15 @@ def corner_weight(x: float, y: float, z: float, corner: int):
     return wx * wy * wz
 
 
+_ENDLESS = wp.constant(1.0e9)
+"""Farther than any ray goes within the cube."""
+
+
 @wp.func
 def cube_interval(origin: wp.vec3, direction: wp.vec3):
     """Interval of t in which a ray is inside the cube and in front of its origin; empty when first > second."""
     near = float(0.0)
-    far = float(1.0e9)
+    far = float(_ENDLESS)
     for axis in range(3):
         d = direction[axis]
         if wp.abs(d) < 1.0e-9:
@@ -136,6 +140,9 @@ def cube_interval(origin: wp.vec3, direction: wp.vec3):
             b = (1.0 - origin[axis]) / d
             near = wp.max(near, wp.min(a, b))
             far = wp.min(far, wp.max(a, b))
+    if not (far < _ENDLESS):
+        # Without a direction, or not a number: it would never leave.
+        far = -1.0
     return wp.vec2(near, far)
 
 

@@ -118,7 +118,8 @@ def march_kernel(
                     last_t[lane] = -1.0
                 outside_t[lane] = here
                 outside_value[lane] = value
-                if t[lane] >= last_t[lane]:
+                # Asked this way round a ray also ends where the field holds NaN.
+                if not (t[lane] < last_t[lane]):
                     nearest_t_out[ray] = nearest_t[lane]
                     nearest_value_out[ray] = nearest_value[lane]
                     rays[lane] = -1

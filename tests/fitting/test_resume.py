@@ -6,6 +6,7 @@ import torch
 from dvr_cli.errors import RunError
 from dvr_cli.fitting import levels
 from dvr_cli.fitting.course import FORMAT, Course
+from dvr_cli.fitting.levels import Watch
 from dvr_cli.fitting.run_folder import RunFolder
 from tests.fitting.tiny_runs import TINY, Observer, assert_same_field, fit, parameters_of
 
@@ -77,6 +78,22 @@ def test_checkpoint_of_another_version_is_refused(ball, tmp_path):
     for damaged, message in (({**state, "format": 99}, "format 99"), ({"format": FORMAT}, "incomplete")):
         with pytest.raises(RunError, match=message):
             Course.from_checkpoint(damaged, torch.device("cpu"))
+
+
+def test_field_without_numbers_is_not_saved(ball, tmp_path):
+    folder = tmp_path / "run"
+    fit(ball[0], folder, observer=Observer(10))
+    run = RunFolder.open(folder)
+    saved = run.load_checkpoint()
+    course = Course.from_checkpoint(saved, torch.device("cpu"))
+    with torch.no_grad():
+        course.field.sdf[1, 2, 3] = torch.nan
+    course.step += 1
+    with pytest.raises(RunError, match=f"not numbers after step {course.step}"):
+        Watch(run, lambda event: None, lambda: False).save(course)
+    assert run.load_checkpoint()["step"] == saved["step"]
+    with pytest.raises(RunError, match="--overwrite"):
+        Course.from_checkpoint(course.to_checkpoint(), torch.device("cpu"))
 
 
 def _flat(state: dict, prefix: str = "") -> dict:

@@ -138,3 +138,21 @@ def test_grazing_rays_are_finite():
     assert hit[0]
     assert not hit[-1]
     assert torch.all((t[hit] > 2) & (t[hit] < 4))
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_rays_end_where_the_field_holds_no_numbers(value):
+    sdf = ball_sdf(N)
+    sdf[N // 2 :] = value
+    origins = torch.tensor([[3.0, 0.0, 0.0], [-3.0, 0.0, 0.0]])
+    t, hit, *_ = march(sdf, origins, torch.tensor([[-1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]))
+    assert hit.tolist() == [False, True]
+    assert t[1].item() == pytest.approx(3 - RADIUS, abs=1e-2)
+
+
+@pytest.mark.parametrize(("broken", "value"), [("origin", torch.nan), ("direction", torch.nan), ("direction", 0.0)])
+def test_rays_that_lead_nowhere_end(broken, value):
+    ray = {"origin": torch.tensor([[-0.9, 0.0, 0.0]]), "direction": torch.tensor([[1.0, 0.0, 0.0]])}
+    ray[broken][0, 0] = value
+    _, hit, *_ = march(ball_sdf(N), ray["origin"], ray["direction"])
+    assert not hit
