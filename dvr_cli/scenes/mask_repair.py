@@ -3,7 +3,8 @@
 A mask that calls part of the object background cuts a wedge through everything that its rays pass: a lid, a handle,
 the wall behind. One such mask among many can be told: where nearly all views that see a place call it object, and the
 place lies deep within what they call object, the few that call it background are wrong there. A true hole that only a
-few views look through is narrow, so that nothing in it is deep.
+few views look through is mostly narrow, so that nothing in it is deep; and what is seen through it looks like what is
+seen beside the object.
 """
 
 from collections.abc import Sequence
@@ -24,6 +25,11 @@ DEEP = 1 / 3
 """Share of the greatest distance from the border of what the others call object from which on a place is deep."""
 LEAST_VOLUME = 0.003
 """A mask is wrong when it cuts away more than this share of the object's volume from deep places."""
+ALIKE = 0.1
+"""Greatest difference of two colours, of any channel in [0, 1], that may be of one thing."""
+BACKGROUND_SHARE = 0.25
+"""A hole that looks like more than this share of what is beside the object is a true one. The mouth of a vessel that
+masks called background: up to 0.07; the jaws of a clamp before a plain background: 1."""
 
 
 def with_holes_filled(
@@ -32,6 +38,7 @@ def with_holes_filled(
     """The views, masks with refuted holes filled, and the names of those; a second for 50 views."""
     found = silhouettes(views, unit_from_world, SAMPLES)
     holes = {s.name: hole for s, hole in zip(found, _holes(found), strict=True) if hole is not None}
+    holes = {v.name: holes[v.name] for v in views if v.name in holes and not _shows_background(v, holes[v.name])}
     repaired = [
         replace(view, mask=_filled(view.mask, holes[view.name]))
         if view.mask is not None and view.name in holes
@@ -80,6 +87,19 @@ def _seen_through(
     kept[labels[projected(silhouette, deep)]] = True
     kept[0] = False
     return ndimage.binary_dilation(kept[labels]) & background
+
+
+def _shows_background(view: LoadedView, hole: Bool[np.ndarray, "h2 w2"]) -> bool:
+    """Whether the hole has the colour of much that is beside the object in the photograph."""
+    assert view.mask is not None  # a hole was found in it
+    height, width = view.image.shape[:2]
+    mask = sampled(view.mask, height, width)
+    hole = sampled(hole, height, width) & ~mask
+    beside = (ndimage.distance_transform_edt(~mask) < np.sqrt(mask.sum()) / 4) & ~mask & ~hole
+    if not hole.any() or not beside.any():
+        return False
+    difference = np.abs(view.image[beside] - np.median(view.image[hole], axis=0)).max(axis=1)
+    return bool((difference < ALIKE).mean() > BACKGROUND_SHARE)
 
 
 def _filled(mask: Bool[np.ndarray, "h w"], hole: Bool[np.ndarray, "h2 w2"]) -> Bool[np.ndarray, "h w"]:

@@ -37,6 +37,16 @@ def test_a_hole_in_one_mask_is_filled(photographed):
         assert after is before
 
 
+def test_a_hole_that_shows_the_background_stays(photographed):
+    scene, views = photographed[0], list(photographed[1])
+    bored = with_hole(views[0], 9)
+    image = bored.image.copy()
+    image[views[0].mask & ~bored.mask] = np.median(image[~views[0].mask], axis=0)
+    repaired, names = with_holes_filled([replace(bored, image=image), *views[1:]], scene.unit_from_world)
+    assert names == []
+    assert not (repaired[0].mask & ~bored.mask).any()
+
+
 def test_masks_that_agree_are_left_alone(photographed):
     scene, views = photographed[0], list(photographed[1])
     repaired, names = with_holes_filled(views, scene.unit_from_world)
