@@ -1,8 +1,9 @@
 """Photographs and masks from disk into memory at working size, in parallel.
 
 Resizing is corner-aligned: corners map to corners, so `Camera.resized` describes the result. A whole-number factor is
-an exact area average; any other factor uses Pillow's Hamming window, which weighs partly covered pixels smoothly. Each
-thread holds one full-size image at a time. Shapes are (height, width).
+an exact area average; any other factor uses Pillow's Hamming window, which weighs partly covered pixels smoothly. A
+JPEG of more than four times the size needed is decoded at a half of its size or less. Each thread holds one image at a
+time. Shapes are (height, width).
 """
 
 import os
@@ -194,6 +195,8 @@ def _load_rgb(view: View, height: int, width: int) -> Float[np.ndarray, "h w 3"]
                 f"{view.image_path} is {shape[1]}x{shape[0]} pixels, its camera {camera.width}x{camera.height}.\n"
                 "Expected the size for which the camera was calibrated."
             )
+        if view.distorted is None:
+            _decode_smaller(image, *turned_shape(height, width, view.orientation))
         deep = image.mode.startswith(("I", "F"))
         pixels, white = _grey(image) if deep else (image.convert("RGB"), 255.0)
         pixels = turned(pixels, view.orientation)
@@ -205,6 +208,18 @@ def _load_rgb(view: View, height: int, width: int) -> Float[np.ndarray, "h w 3"]
     # Hamming weights are positive, so values stay in range up to rounding.
     values = np.clip(values, 0.0, 1.0)
     return values if values.ndim == 3 else np.repeat(values[:, :, None], 3, axis=2)
+
+
+def _decode_smaller(image: "Image", height: int, width: int) -> None:
+    """Let a JPEG decode to a part of its size, at least twice that asked for: the same picture in half the time.
+
+    Only by whole factors that leave the corners where they are; for other formats nothing changes.
+    """
+    for factor in (8, 4, 2):
+        whole = image.height % factor == 0 and image.width % factor == 0
+        if whole and image.height >= 2 * factor * height and image.width >= 2 * factor * width:
+            image.draft(None, (image.width // factor, image.height // factor))
+            return
 
 
 def _grey(image: "Image") -> tuple["Image", float]:

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from dvr_cli.errors import SceneError
+from dvr_cli.scenes import images
 from dvr_cli.scenes.image_files import EXIF_ORIENTATION, stored_shape, turned, turned_shape
 from dvr_cli.scenes.images import load_mask, load_view, load_views, small_masks, working_shape
 from dvr_cli.scenes.readers import read_scene
@@ -193,6 +194,27 @@ def test_cmyk_jpeg_shows_its_colours(tmp_path):
     shown = load_view(View("a", camera_of(32, 48), tmp_path / "a.jpg"), None).image
     for column, colour in ((8, (230, 20, 20)), (24, (20, 20, 230)), (40, (240, 240, 240))):
         np.testing.assert_allclose(shown[16, column], np.array(colour) / 255, atol=0.05)
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize(("shape", "decoded"), [((480, 640), (120, 160)), ((482, 640), (241, 320)), ((481, 640), None)])
+def test_large_jpeg_is_decoded_smaller_and_shows_the_same(tmp_path, monkeypatch, shape, decoded, orientation):
+    noise = np.random.default_rng(1).uniform(0, 255, (20, 30, 3)).astype(np.uint8)
+    stored = Image.fromarray(noise).resize(shape[::-1], Image.Resampling.BICUBIC)
+    exif = Image.Exif()
+    exif[EXIF_ORIENTATION] = orientation
+    stored.save(tmp_path / "a.jpg", quality=98, subsampling=0, exif=exif)
+    sizes = []
+    monkeypatch.setattr(images, "turned", lambda image, way: sizes.append(image.size) or turned(image, way))
+    height, width = turned_shape(*shape, orientation)
+    view = View("a.jpg", camera_of(height, width), tmp_path / "a.jpg", orientation=orientation)
+    shown = load_view(view, 60).image
+    assert sizes == [(decoded or shape)[::-1]]
+    with Image.open(tmp_path / "a.jpg") as whole:
+        upright = turned(whole.convert("RGB"), orientation)
+    expected = np.asarray(upright.resize(shown.shape[1::-1], Image.Resampling.HAMMING)) / 255
+    # An eighth of a pixel to the side would be 0.017.
+    assert np.abs(shown - expected).mean() < 0.003
 
 
 def test_sixteen_bits_a_colour_keep_their_brightness(tmp_path):
