@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from dvr_cli.diagnosis.findings import Finding, listed
+from dvr_cli.diagnosis.findings import Finding
+from dvr_cli.scenes.listing import listed
 from dvr_cli.scenes.rig import up_direction
 from dvr_cli.scenes.views import Scene, View
 

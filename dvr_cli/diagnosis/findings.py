@@ -69,9 +69,6 @@ TITLES: Mapping[str, str] = {
 }
 """Every finding by name, with a title; docs/troubleshooting.md has a row for each."""
 
-MOST_NAMED = 6
-"""Views that a sentence names."""
-
 
 @dataclass(frozen=True)
 class Finding:
@@ -186,16 +183,6 @@ class Diagnosis:
 def sorted_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """The worst first, otherwise in the order given."""
     return tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)))
-
-
-def listed(names: Iterable[str], most: int = MOST_NAMED) -> str:
-    """Some names, and that there are more.
-
-    >>> listed(["a", "b", "c"], 2)
-    'a, b, ...'
-    """
-    names = list(names)
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
 def count_of(count: int, singular: str, plural: str | None = None) -> str:

@@ -11,7 +11,8 @@ from jaxtyping import Bool
 
 from dvr_cli.diagnosis.agreement import Agreement, best_covering, common_shift, silhouette_of_hull
 from dvr_cli.diagnosis.evidence import Evidence
-from dvr_cli.diagnosis.findings import Finding, Severity, count_of, listed
+from dvr_cli.diagnosis.findings import Finding, Severity, count_of
+from dvr_cli.scenes.listing import listed
 from dvr_cli.scenes.views import LoadedView
 
 FULL = 0.995

@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from dvr_cli.diagnosis.evidence import Evidence, ViewEvidence
-from dvr_cli.diagnosis.findings import Finding, count_of, listed
+from dvr_cli.diagnosis.findings import Finding, count_of
+from dvr_cli.scenes.listing import listed
 from dvr_cli.scenes.views import LoadedView
 
 NEIGHBOURS = 6

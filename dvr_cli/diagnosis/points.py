@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from dvr_cli.diagnosis.corrections import scaled_about_origin
-from dvr_cli.diagnosis.findings import Finding, listed
+from dvr_cli.diagnosis.findings import Finding
 from dvr_cli.scenes.cameras import apply
+from dvr_cli.scenes.listing import listed
 from dvr_cli.scenes.views import Scene, SparseDepth
 
 LARGE_ERROR = 2.0

@@ -61,8 +61,3 @@ def photographs_of(root: Path) -> Photographs:
         for key in dict.fromkeys(keys):
             by_key.setdefault(key, []).append(name)
     return Photographs(folder, tuple(sorted(names)), by_key)
-
-
-def listed(names: list[str]) -> str:
-    """The first few names, for a note."""
-    return ", ".join(name[:60] for name in names[:4]) + (", ..." if len(names) > 4 else "")

@@ -21,10 +21,11 @@ from dvr_cli.errors import SceneError
 from dvr_cli.files import write_text
 from dvr_cli.scenes.image_files import stored_shape
 from dvr_cli.scenes.lenses import posed_view
+from dvr_cli.scenes.listing import listed
 from dvr_cli.scenes.polynomial_lens import polynomial_lens
 from dvr_cli.scenes.readers import reality_capture_xmp
 from dvr_cli.scenes.readers.files import FoundScene, path_inside, selected_indices
-from dvr_cli.scenes.readers.photographs import Photographs, listed, photographs_of
+from dvr_cli.scenes.readers.photographs import Photographs, photographs_of
 from dvr_cli.scenes.readers.reality_capture_xmp import FILM_WIDTH, Exported
 from dvr_cli.scenes.readers.text_files import finite_numbers, read_text
 from dvr_cli.scenes.views import SparseDepth, View

@@ -12,7 +12,8 @@ import numpy as np
 from jaxtyping import Float
 
 from dvr_cli.errors import SceneError
-from dvr_cli.scenes.readers.photographs import IMAGE_FOLDERS, MAX_FILES, listed
+from dvr_cli.scenes.listing import listed
+from dvr_cli.scenes.readers.photographs import IMAGE_FOLDERS, MAX_FILES
 from dvr_cli.scenes.readers.text_files import finite_numbers
 from dvr_cli.scenes.readers.xml_files import read_xml
 
