@@ -11,6 +11,9 @@ def listed(names: Iterable[str], most: int = 6) -> str:
 
     >>> listed(["a.png", "b.png", "c.png"], most=2)
     'a.png, b.png, ...'
+    >>> len(listed(["a" * 500]))
+    123
     """
-    shown = [name if len(name) <= LONGEST else f"{name[:LONGEST]}..." for name in names]
-    return ", ".join(shown[:most]) + (", ..." if len(shown) > most else "")
+    names = list(names)
+    shown = [name if len(name) <= LONGEST else f"{name[:LONGEST]}..." for name in names[:most]]
+    return ", ".join(shown) + (", ..." if len(names) > most else "")

@@ -37,15 +37,16 @@ def with_holes_filled(
 ) -> tuple[list[LoadedView], list[str]]:
     """The views, masks with refuted holes filled, and the names of those; a second for 50 views."""
     found = silhouettes(views, unit_from_world, SAMPLES)
-    holes = {s.name: hole for s, hole in zip(found, _holes(found), strict=True) if hole is not None}
-    holes = {v.name: holes[v.name] for v in views if v.name in holes and not _shows_background(v, holes[v.name])}
-    repaired = [
-        replace(view, mask=_filled(view.mask, holes[view.name]))
-        if view.mask is not None and view.name in holes
-        else view
-        for view in views
-    ]
-    return repaired, list(holes)
+    holes = {s.name: hole for s, hole in zip(found, _holes(found), strict=True)}
+    repaired, names = [], []
+    for view in views:
+        hole = holes.get(view.name)
+        if view.mask is not None and hole is not None and not _shows_background(view.image, view.mask, hole):
+            repaired.append(replace(view, mask=_filled(view.mask, hole)))
+            names.append(view.name)
+        else:
+            repaired.append(view)
+    return repaired, names
 
 
 def _holes(found: Sequence[Silhouette]) -> list[Bool[np.ndarray, "h w"] | None]:
@@ -89,16 +90,15 @@ def _seen_through(
     return ndimage.binary_dilation(kept[labels]) & background
 
 
-def _shows_background(view: LoadedView, hole: Bool[np.ndarray, "h2 w2"]) -> bool:
+def _shows_background(
+    image: Float[np.ndarray, "h w 3"], mask: Bool[np.ndarray, "h w"], hole: Bool[np.ndarray, "h2 w2"]
+) -> bool:
     """Whether the hole has the colour of much that is beside the object in the photograph."""
-    assert view.mask is not None  # a hole was found in it
-    height, width = view.image.shape[:2]
-    mask = sampled(view.mask, height, width)
-    hole = sampled(hole, height, width) & ~mask
+    hole = sampled(hole, *mask.shape) & ~mask
     beside = (ndimage.distance_transform_edt(~mask) < np.sqrt(mask.sum()) / 4) & ~mask & ~hole
     if not hole.any() or not beside.any():
         return False
-    difference = np.abs(view.image[beside] - np.median(view.image[hole], axis=0)).max(axis=1)
+    difference = np.abs(image[beside] - np.median(image[hole], axis=0)).max(axis=1)
     return bool((difference < ALIKE).mean() > BACKGROUND_SHARE)
 
 

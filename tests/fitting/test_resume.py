@@ -92,7 +92,7 @@ def test_field_without_numbers_is_not_saved(ball, tmp_path):
     with pytest.raises(RunError, match=f"not numbers after step {course.step}"):
         Watch(run, lambda event: None, lambda: False).save(course)
     assert run.load_checkpoint()["step"] == saved["step"]
-    with pytest.raises(RunError, match="--overwrite"):
+    with pytest.raises(RunError, match="checkpoint holds values that are not numbers"):
         Course.from_checkpoint(course.to_checkpoint(), torch.device("cpu"))
 
 
