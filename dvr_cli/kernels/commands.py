@@ -5,12 +5,26 @@ some sixty launches, and the interpreter's lock lets one thread at a time prepar
 share. Here a kernel's first launch is recorded; later ones write addresses and numbers in their places.
 """
 
+import ctypes
+import threading
 from functools import cache
 from typing import Any, NamedTuple
 
 import torch
 import warp as wp
 from torch import Tensor
+
+_loading = threading.Lock()
+
+
+def load(kernel: wp.Kernel) -> None:
+    """Load the compiled code of the kernel's module, if it is not there yet.
+
+    The first launch would do it too; but two threads at once load a module twice, and the second time takes away what
+    the first has found.
+    """
+    with _loading:
+        wp.load_module(kernel.module, device="cpu")
 
 
 class _Slot(NamedTuple):
@@ -56,41 +70,91 @@ def can_be_recorded(inputs: list[object]) -> bool:
     )
 
 
+class Prepared(NamedTuple):
+    """A launch with all that it needs."""
+
+    function: Any
+    bounds: ctypes.Structure
+    arguments: ctypes.Structure
+
+    def led_by(self, *leading: int) -> "Prepared":
+        """The same with other leading numbers."""
+        arguments = type(self.arguments).from_buffer_copy(self.arguments)
+        for (name, _), number in zip(arguments._fields_, leading, strict=False):  # type: ignore[misc]
+            setattr(arguments, name, number)
+        return self._replace(arguments=arguments)
+
+    def run(self) -> None:
+        """Run it in this thread."""
+        self.function(ctypes.byref(self.bounds), ctypes.byref(self.arguments))
+
+    @property
+    def native(self) -> tuple[int, int, int]:
+        """Addresses of the compiled function, the bounds and the arguments."""
+        address = ctypes.cast(self.function, ctypes.c_void_p).value or 0
+        return address, ctypes.addressof(self.bounds), ctypes.addressof(self.arguments)
+
+
 class Command:
     """A launch of a kernel whose first parameters are whole numbers. One thread at a time may use it."""
 
     def __init__(self, kernel: wp.Kernel, leading: tuple[int, ...], inputs: list[object]) -> None:
         """The inputs, of which `can_be_recorded` is true, tell what comes after the `leading` numbers."""
         arguments = described(kernel, inputs, len(leading), torch.device("cpu"))
-        self._kernel, self._leading, self._dim = kernel, len(leading), 1
+        self._kernel, self._leading = kernel, len(leading)
+        load(kernel)
+        # Kept alive, and with it the compiled function.
         self._recorded = wp.launch(kernel, dim=1, inputs=[*leading, *arguments], device="cpu", record_cmd=True)
+        self._function = self._recorded.hooks.forward
+        self._address = ctypes.cast(self._function, ctypes.c_void_p).value or 0
+        # What Warp makes of the parameters for each launch: a structure of them in their order, made here once.
+        self._bounds, *packed = self._recorded.params
+        fields = [(f"p{index}", type(value)) for index, value in enumerate(packed)]
+        self._names = [name for name, _ in fields]
+        self._arguments = type("Arguments", (ctypes.Structure,), {"_fields_": fields})(*packed)
         self._slots: list[_Slot | None] = []
-        for value, argument, dtype in zip(inputs, arguments, dtypes(kernel)[len(leading) :], strict=True):
+        names = self._names[len(leading) :]
+        for value, name, dtype in zip(inputs, names, dtypes(kernel)[len(leading) :], strict=True):
             if isinstance(value, Tensor):
-                # The command outlives its first tensors.
-                argument._ref = None  # type: ignore[attr-defined]
+                # A view of the structure's own bytes.
+                descriptor = getattr(self._arguments, name)
                 trailing = tuple(getattr(dtype, "_shape_", ()))
                 size = torch.Size(trailing).numel()
                 # A single item lies in one piece whatever its stride; more of them will lie one after the other.
-                argument.strides[0] = size * value.element_size()  # type: ignore[attr-defined]
-                self._slots.append(_Slot(argument, value.dtype, trailing, size))
+                descriptor.strides[0] = size * value.element_size()
+                self._slots.append(_Slot(descriptor, value.dtype, trailing, size))
             else:
                 self._slots.append(None)
+        # The command outlives its first tensors.
+        self._recorded.params, self._recorded.fwd_args = [], None
 
-    def run(self, leading: tuple[int, ...], inputs: list[object], dim: int) -> None:
-        """Run the kernel for `dim` items; the inputs are what it was made with, or like it."""
-        put = self._recorded.set_param_at_index_from_ctype
-        for index, number in enumerate(leading):
-            put(index, number)
-        for index, (slot, value) in enumerate(zip(self._slots, inputs, strict=True), self._leading):
+    def prepare(self, leading: tuple[int, ...], inputs: list[object]) -> None:
+        """Put arguments in their places; the inputs are what it was made with, or like it."""
+        for name, number in zip(self._names, leading, strict=False):
+            setattr(self._arguments, name, number)
+        for name, slot, value in zip(self._names[self._leading :], self._slots, inputs, strict=True):
             if slot is None:
-                put(index, value)
+                setattr(self._arguments, name, value)
             else:
                 self._point(slot, value)
-        if dim != self._dim:
-            self._recorded.set_dim(dim)
-            self._dim = dim
-        self._recorded.launch()
+
+    def run(self, leading: tuple[int, ...], inputs: list[object], dim: int) -> None:
+        """Run the kernel for `dim` items in this thread; the inputs are what it was made with, or like it."""
+        self.prepare(leading, inputs)
+        self._bounds.shape[0] = self._bounds.size = dim
+        self._function(ctypes.byref(self._bounds), ctypes.byref(self._arguments))
+
+    def prepared(self, leading: tuple[int, ...], inputs: list[object], dim: int) -> "Prepared":
+        """The same launch, to be run by whoever likes, once or again; it does not keep tensors alive."""
+        self.prepare(leading, inputs)
+        self._bounds.shape[0] = self._bounds.size = dim
+        copies = (type(part).from_buffer_copy(part) for part in (self._bounds, self._arguments))
+        return Prepared(self._function, *copies)
+
+    @property
+    def native(self) -> tuple[int, int, int]:
+        """Addresses of the compiled function and of the prepared arguments, and how many bytes these are."""
+        return self._address, ctypes.addressof(self._arguments), ctypes.sizeof(self._arguments)
 
     def _point(self, slot: _Slot, value: Any) -> None:
         """Let an argument be this tensor; what Warp says against it is raised."""

@@ -1,14 +1,16 @@
 """Launching Warp kernels on torch tensors: all cores on a CPU, one launch on CUDA.
 
-Warp runs a CPU launch on one thread, so a launch over `dim` items is cut into slices that a thread pool runs side by
-side. Every kernel therefore takes `first: int` as its first argument and works on item `first + wp.tid()`. Slices of
-one launch must not write to the same address; kernels that scatter are given slabs of the grid instead of slices of the
-samples, so that results do not depend on the number of threads. A launch returns when all its slices are done.
+Warp runs a CPU launch on one thread, so a launch over `dim` items is cut into slices that threads run side by side,
+those of `helpers` without the interpreter's lock. Every kernel therefore takes `first: int` as its first argument and
+works on item `first + wp.tid()`. Slices of one launch must not write to the same address; kernels that scatter are
+given slabs of the grid instead of slices of the samples, so that results do not depend on the number of threads. A
+launch returns when all its slices are done.
 
-Between launches there is work that one thread does, and waking threads takes time. Where the items of a whole chain of
+Between launches there is work that one thread does. Where the items of a whole chain of
 launches do not depend on each other, `in_parts` runs the chain on parts of them side by side.
 """
 
+import atexit
 import ctypes
 import itertools
 import os
@@ -23,7 +25,8 @@ import torch
 import warp as wp
 from torch import Tensor
 
-from dvr_cli.kernels.commands import Command, can_be_recorded, described
+from dvr_cli.kernels.commands import Command, Prepared, can_be_recorded, described, load
+from dvr_cli.kernels.helpers import Helpers
 
 
 def _has_cuda_driver() -> bool:
@@ -73,7 +76,7 @@ _start_warp()
 
 Part = TypeVar("Part")
 
-SLICES_PER_THREAD = 2
+SLICES_PER_THREAD = 4
 """Rays differ in cost: a thread that is done early takes another slice."""
 
 
@@ -81,9 +84,17 @@ SLICES_PER_THREAD = 2
 class _Pool:
     threads: int = 1
     executor: ThreadPoolExecutor | None = None
+    helpers: Helpers | None = None
 
 
 _pool = _Pool()
+
+
+@atexit.register
+def _end_helpers() -> None:
+    """Before Warp, which began earlier, takes away the code that helpers run."""
+    if _pool.helpers is not None:
+        _pool.helpers.end()
 
 
 @dataclass
@@ -96,8 +107,12 @@ class _Scatter:
     samples: int
     target: Tensor
 
-    def run(self, first_slab: int, last_slab: int) -> None:
-        _run_on_cpu(self.kernel, (first_slab, last_slab), self.inputs, self.samples)
+    def in_slabs(self, count: int) -> list[Prepared]:
+        """Launches for `count` slabs, some of which may be empty."""
+        edges = [self.extent * edge // count for edge in range(count + 1)]
+        command = _command(self.kernel, (0, self.extent), self.inputs)
+        whole = command.prepared((0, self.extent), self.inputs, self.samples)
+        return [whole.led_by(*ends) for ends in itertools.pairwise(edges)]
 
 
 class _Own(threading.local):
@@ -123,6 +138,8 @@ def set_threads(threads: int | None) -> int:
         _pool.executor.shutdown()
     _pool.threads = count
     _pool.executor = ThreadPoolExecutor(count - 1, "dvr-kernel") if count > 1 else None
+    _end_helpers()
+    _pool.helpers = Helpers(count - 1) if count > 1 else None
     return count
 
 
@@ -146,13 +163,19 @@ def as_warp(tensor: Tensor) -> wp.array:
 def _run_on_cpu(kernel: wp.Kernel, leading: tuple[int, ...], inputs: list[object], dim: int) -> None:
     """Run a kernel in this thread."""
     if not can_be_recorded(inputs):
+        load(kernel)
         arguments = described(kernel, inputs, len(leading), torch.device("cpu"))
         wp.launch(kernel, dim=dim, inputs=[*leading, *arguments], device="cpu")
         return
+    _command(kernel, leading, inputs).run(leading, inputs, dim)
+
+
+def _command(kernel: wp.Kernel, leading: tuple[int, ...], inputs: list[object]) -> Command:
+    """This thread's record of the kernel's launch."""
     command = _own.commands.get(kernel)
     if command is None:
         command = _own.commands[kernel] = Command(kernel, leading, inputs)
-    command.run(leading, inputs, dim)
+    return command
 
 
 def launch(kernel: wp.Kernel, dim: int, inputs: list[object], device: torch.device, least: int = 256) -> None:
@@ -164,6 +187,14 @@ def launch(kernel: wp.Kernel, dim: int, inputs: list[object], device: torch.devi
         stream = wp.stream_from_torch(torch.cuda.current_stream(device))
         wp.launch(kernel, dim=dim, inputs=[0, *arguments], device=str(device), stream=stream)
         return
+
+    threads_used = _own.share or _pool.threads
+    slices = min(SLICES_PER_THREAD * threads_used, dim // least)
+    if threads_used > 1 and slices > 1 and _pool.helpers is not None and can_be_recorded(inputs):
+        command = _command(kernel, (0,), inputs)
+        command.prepare((0,), inputs)
+        if _pool.helpers.share(command, dim, slices, threads_used - 1):
+            return
 
     def run(first: int, last: int) -> None:
         _run_on_cpu(kernel, (first,), inputs, last - first)
@@ -232,14 +263,12 @@ def _scatter(waiting: list[_Scatter]) -> None:
     groups = sorted(by_target.values(), key=lambda group: -group[0].target.numel() * len(group))
     slabs = 1 if _pool.threads == 1 else -(-SLICES_PER_THREAD * _pool.threads // max(len(groups), 1))
 
-    def add(first: int, last: int) -> None:
-        for work in range(first, last):
-            group, slab = groups[work // slabs], work % slabs
-            edges = [group[0].extent * edge // slabs for edge in (slab, slab + 1)]
-            for scatter in group if edges[0] < edges[1] else ():
-                scatter.run(*edges)
-
-    _share_out(add, len(groups) * slabs, 1)
+    of_groups = [[scatter.in_slabs(slabs) for scatter in group] for group in groups]
+    work = [launches for of_group in of_groups for launches in zip(*of_group, strict=True)]
+    if _pool.helpers is None or not _pool.helpers.share_groups(work, _pool.threads - 1):
+        for launches in work:
+            for prepared in launches:
+                prepared.run()
 
 
 def launch_slabs(kernel: wp.Kernel, extent: int, inputs: list[object], device: torch.device, samples: int) -> None:
@@ -256,6 +285,7 @@ def launch_slabs(kernel: wp.Kernel, extent: int, inputs: list[object], device: t
         stream = wp.stream_from_torch(torch.cuda.current_stream(device))
         wp.launch(kernel, dim=samples, inputs=[0, extent, *arguments], device=str(device), stream=stream)
         return
+    inputs = [value.contiguous() if isinstance(value, Tensor) else value for value in inputs]
     assert isinstance(inputs[0], Tensor)
     scatter = _Scatter(kernel, extent, inputs, samples, inputs[0])
     if _own.waiting is not None:

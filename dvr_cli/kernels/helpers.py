@@ -1,0 +1,263 @@
+"""Threads that take slices of a launch without the interpreter's lock.
+
+A thread that sleeps takes up to a tenth of a millisecond to wake, and once awake it waits for the interpreter's lock
+while another thread has it: together longer than many a launch. So helpers wait for work in native code, looking at
+memory again and again, and only when nothing has come for a while do they sleep.
+
+Whoever launches writes a job into a slot. That thread and all helpers that are awake take one slice of the job after
+the other until none is left. Nobody waits for a helper that sleeps: one that comes late finds nothing to do.
+"""
+
+import array
+import itertools
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from queue import SimpleQueue
+
+import torch
+import warp as wp
+
+from dvr_cli.kernels.commands import Command, Prepared
+
+wp.set_module_options({"enable_backward": False})
+
+SLOTS = 8
+"""As many jobs can be shared at a time; each part of a step has one at a time."""
+STRIDE = 32
+"""Words of a slot, in cache lines of eight: its next slice, the number of slices done, the job, and whether it is over.
+"""
+OVER = 24
+"""Where in a slot it stands whether its job is over."""
+LARGEST = 4096
+"""Bytes of a kernel's arguments, at most."""
+PATIENCE = 10_000
+"""Looks, some 30 nanoseconds each, after which a helper sleeps and one who waits for helpers asks less often."""
+REST = 5e-5
+"""Seconds between askings then."""
+
+_COMMON = f"""
+    using word = long long;
+    auto look_away = []() {{
+#if defined(__x86_64__)
+        __builtin_ia32_pause();
+#endif
+    }};
+    auto call = [](word function, void* bounds, void* arguments) {{
+        ((void (*)(void*, void*))function)(bounds, arguments);
+    }};
+    auto take = [&](word* slot) {{
+        bool found = false;
+        while (true) {{
+            // The job's number and, in the lower half, its next slice. While another job is being written that is more
+            // than any job has; and who has seen the number of the former one fails to exchange it.
+            word next = __atomic_load_n(slot, __ATOMIC_ACQUIRE);
+            word slice = next & 0xffffffff, slices = __atomic_load_n(slot + 16, __ATOMIC_RELAXED);
+            if (slice >= slices)
+                return found;
+            if (!__atomic_compare_exchange_n(slot, &next, next + 1, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+                continue;
+            // From here on the job stays as it is until this slice counts as done.
+            found = true;
+            word function = slot[17], extent = slot[20];
+            if (function == 0) {{
+                const word* table = (const word*)slot[18];
+                for (word task = table[slice]; task < table[slice + 1]; task += 3)
+                    call(table[task], (void*)table[task + 1], (void*)table[task + 2]);
+            }} else {{
+                word first = extent * slice / slices, count = extent * (slice + 1) / slices - first;
+                alignas(16) char arguments[{LARGEST}];
+                for (word byte = 0; byte < slot[19]; ++byte)
+                    arguments[byte] = ((const char*)slot[18])[byte];
+                *(int*)arguments = (int)first;
+                wp::launch_bounds_t<1> bounds;
+                bounds.shape[0] = (unsigned)count;
+                bounds.size = count;
+                bounds.coord_mult = 1;
+                call(function, &bounds, arguments);
+            }}
+            __atomic_fetch_add(slot + 8, 1, __ATOMIC_RELEASE);
+        }}
+    }};
+"""
+
+_SERVE = f"""
+#if !defined(__CUDA_ARCH__)
+    {_COMMON}
+    int looks = 0;
+    while (looks < patience) {{
+        bool found = false;
+        for (int slot = 0; slot < {SLOTS}; ++slot)
+            found |= take((word*)slots.data + {STRIDE} * slot);
+        looks = found ? 0 : looks + 1;
+        look_away();
+    }}
+#endif
+"""
+
+_SHARE = f"""
+#if !defined(__CUDA_ARCH__)
+    {_COMMON}
+    word* words = (word*)slots.data + {STRIDE} * slot;
+    if (slices > 0) {{
+        word job = ((__atomic_load_n(words, __ATOMIC_RELAXED) >> 32) + 1) & 0x7fffffff;
+        __atomic_store_n(words, job << 32 | 0x7fffffff, __ATOMIC_SEQ_CST);
+        __atomic_store_n(words + 8, 0, __ATOMIC_RELAXED);
+        __atomic_store_n(words + 16, slices, __ATOMIC_RELAXED);
+        words[17] = function;
+        words[18] = arguments;
+        words[19] = size;
+        words[20] = extent;
+        words[{OVER}] = 0;
+        __atomic_store_n(words, job << 32, __ATOMIC_SEQ_CST);
+        take(words);
+    }}
+    for (int looks = 0; looks < patience; ++looks) {{
+        if (__atomic_load_n(words + 8, __ATOMIC_ACQUIRE) == words[16]) {{
+            words[{OVER}] = 1;
+            return;
+        }}
+        look_away();
+    }}
+#endif
+"""
+
+
+@wp.func_native(_SERVE)
+def serve(slots: wp.array(dtype=wp.int64), patience: int):
+    """Take slices until none has been there for `patience` looks."""
+
+
+@wp.func_native(_SHARE)
+def share(
+    slots: wp.array(dtype=wp.int64),
+    slot: int,
+    slices: wp.int64,
+    function: wp.int64,
+    arguments: wp.int64,
+    size: wp.int64,
+    extent: wp.int64,
+    patience: int,
+):
+    """Write a job into a slot, take slices of it, and wait `patience` looks for the others; without slices just wait.
+
+    A job is a function with `size` bytes of arguments, for `extent` items; or, with function 0, a table at `arguments`:
+    where the tasks of each slice begin, where the last ones end, and then (function, bounds, arguments) of the tasks.
+    """
+
+
+@wp.kernel
+def serve_kernel(first: int, slots: wp.array(dtype=wp.int64), patience: int):
+    serve(slots, patience)
+
+
+@wp.kernel
+def share_kernel(
+    first: int,
+    slots: wp.array(dtype=wp.int64),
+    slot: int,
+    slices: wp.int64,
+    function: wp.int64,
+    arguments: wp.int64,
+    size: wp.int64,
+    extent: wp.int64,
+    patience: int,
+):
+    share(slots, slot, slices, function, arguments, size, extent, patience)
+
+
+class _Helper:
+    """A thread that sleeps until it is called, then serves until nothing comes any more."""
+
+    def __init__(self, slots: torch.Tensor) -> None:
+        self.asleep = True
+        self._inputs: list[object] = [slots, PATIENCE]
+        self._command = Command(serve_kernel, (0,), self._inputs)
+        self._calls: SimpleQueue[bool] = SimpleQueue()
+        self._thread = threading.Thread(target=self._live, name="dvr-helper", daemon=True)
+        self._thread.start()
+
+    def call(self, go_on: bool = True) -> None:
+        """Wake it; for the last time if it shall not go on."""
+        self.asleep = False
+        self._calls.put(go_on)
+
+    def join(self) -> None:
+        """Wait for its end, after the last call."""
+        self._thread.join()
+
+    def _live(self) -> None:
+        while self._calls.get():
+            self._command.run((0,), self._inputs, 1)
+            self.asleep = True
+
+
+class Helpers:
+    """So many threads beside those that launch. They begin with the first job that is shared."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._slots = torch.zeros(SLOTS * STRIDE, dtype=torch.int64)
+        self._over = [self._slots[STRIDE * slot + OVER :].numpy() for slot in range(SLOTS)]
+        self._free = deque(range(SLOTS))
+        self._helpers: list[_Helper] = []
+        self._beginning = threading.Lock()
+        self._own = threading.local()
+
+    def share(self, command: Command, extent: int, slices: int, most: int) -> bool:
+        """Run a prepared launch for `extent` items in slices, with the helpers that are awake and up to `most` woken.
+
+        Its first argument is the first item of a slice. False where it cannot be shared; then nothing has been done.
+        """
+        function, arguments, size = command.native
+        return size <= LARGEST and self._run([slices, function, arguments, size, extent], most)
+
+    def share_groups(self, groups: Sequence[Sequence[Prepared]], most: int) -> bool:
+        """Likewise whole launches: each group by one thread, in its order."""
+        tasks = [word for group in groups for task in group for word in task.native]
+        lengths = itertools.accumulate((3 * len(group) for group in groups), initial=len(groups) + 1)
+        table = array.array("q", [*lengths, *tasks])
+        return self._run([len(groups), 0, table.buffer_info()[0], 0, 0], most)
+
+    def end(self) -> None:
+        """Let all helpers end."""
+        for helper in self._helpers:
+            helper.call(go_on=False)
+        for helper in self._helpers:
+            helper.join()
+        self._helpers = []
+
+    def _run(self, job: list[int], most: int) -> bool:
+        try:
+            slot = self._free.pop()
+        except IndexError:
+            return False
+        try:
+            self._begin()
+            for helper in itertools.islice((helper for helper in self._helpers if helper.asleep), most):
+                helper.call()
+            self._share(slot, job)
+        finally:
+            self._free.append(slot)
+        return True
+
+    def _begin(self) -> None:
+        if not self._helpers:
+            with self._beginning:
+                if not self._helpers:
+                    self._helpers = [_Helper(self._slots) for _ in range(self._count)]
+
+    def _share(self, slot: int, job: list[int]) -> None:
+        inputs = [self._slots, slot, *job, PATIENCE]
+        command = getattr(self._own, "command", None)
+        if command is None:
+            command = self._own.command = Command(share_kernel, (0,), inputs)
+        try:
+            command.run((0,), inputs, 1)
+        finally:
+            # After an interrupt too: helpers may still be working on what the caller is about to throw away.
+            waiting = [self._slots, slot, *(0 for _ in job), PATIENCE]
+            while not self._over[slot][0]:
+                time.sleep(REST)
+                command.run((0,), waiting, 1)
