@@ -31,6 +31,7 @@ from dvr_cli.kernels.patches import patch_ncc
 from dvr_cli.kernels.twins import grid as grid_twins
 from dvr_cli.kernels.twins import patches as patch_twins
 from dvr_cli.kernels.views import ViewArrays, stack_views
+from dvr_cli.processors import available_threads
 from dvr_cli.scenes.synthetic import sphere, synthetic_scene
 
 VOXELS = 192
@@ -141,7 +142,7 @@ def machine() -> dict[str, object]:
     return {
         "processor": model,
         "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": available_threads(),
         "load_before": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "system": platform.platform(),
         "python": platform.python_version(),
@@ -158,7 +159,7 @@ def measure() -> dict[str, object]:
     launch.set_threads(1)
     torch.set_num_threads(1)
     marched, patched = march_seconds(stack), patch_seconds(stack)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = available_threads()
     stepped = step_seconds(stack, (1, 2) if cores > 1 else (1,))
     result["march"] = {"rays": RAYS, "voxels": VOXELS, **marched, "ratio": marched["twin"] / marched["kernel"]}
     result["patches"] = {"patches": PATCHES, **patched, "ratio": patched["twin"] / patched["kernel"]}

@@ -127,7 +127,7 @@ def compare_command(
     without a network, and report.json with everything in it.
     """
     from dvr_cli.comparing.protocols import GeometryOptions
-    from dvr_cli.scenes.images import available_threads
+    from dvr_cli.processors import available_threads
 
     output = Output(quiet, as_json)
     how = Reading(masks, no_masks, mask_folder, colmap, cameras, format_name)

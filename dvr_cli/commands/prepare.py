@@ -97,7 +97,7 @@ def prepare_command(
     from dvr_cli.preparing.poses import AUTO
     from dvr_cli.preparing.preparation import Preparing, check_places
     from dvr_cli.preparing.videos import is_video
-    from dvr_cli.scenes.images import available_threads
+    from dvr_cli.processors import available_threads
 
     if frames is not None and not (photographs.is_file() and is_video(photographs)):
         raise typer.BadParameter("--frames is about videos: a folder of photographs is used whole.")

@@ -13,9 +13,9 @@ import numpy as np
 from dvr_cli.diagnosis.headers import Header, read_header
 from dvr_cli.diagnosis.pixel_figures import PixelFigures, pixel_figures
 from dvr_cli.errors import SceneError
+from dvr_cli.processors import available_threads
 from dvr_cli.scenes.images import (
     SMALL_MASK,
-    available_threads,
     load_mask,
     load_view,
     small_mask,

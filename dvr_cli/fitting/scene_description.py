@@ -5,7 +5,6 @@ that neither rewriting a file in another format nor moving the scene's folder co
 """
 
 import hashlib
-import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from dvr_cli.errors import SceneError
+from dvr_cli.processors import available_threads
 from dvr_cli.scenes.views import Scene
 
 _DIGEST_BYTES = 16
@@ -144,7 +144,7 @@ def _input_files(scene: Scene) -> list[Path]:
 def _hash_files(paths: Iterable[Path], root: Path, made_in: Path | None) -> dict[str, str]:
     """Path relative to the scene -> hash of the content; hashing releases the GIL, so threads share the work."""
     unique = list(dict.fromkeys(paths))
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(max_workers=min(8, available_threads())) as pool:
         digests = list(pool.map(_hash_file, unique))
     return {_relative(path, root, made_in): digest for path, digest in zip(unique, digests, strict=True)}
 

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from dvr_cli.kernels.commands import Command, Prepared, can_be_recorded, described, load
 from dvr_cli.kernels.helpers import Helpers
+from dvr_cli.processors import available_threads
 
 
 def _has_cuda_driver() -> bool:
@@ -132,14 +133,15 @@ _own = _Own()
 
 
 def set_threads(threads: int | None) -> int:
-    """Use this many CPU threads (None: all cores this process may use) from now on; returns the number."""
-    count = threads or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()) or 1
+    """Use this many CPU threads (None: all that it may) from now on; returns the number."""
+    count = threads or available_threads()
     if _pool.executor is not None:
         _pool.executor.shutdown()
     _pool.threads = count
     _pool.executor = ThreadPoolExecutor(count - 1, "dvr-kernel") if count > 1 else None
     _end_helpers()
-    _pool.helpers = Helpers(count - 1) if count > 1 else None
+    # More of them than cores would only take these from each other.
+    _pool.helpers = Helpers(min(count, available_threads()) - 1) if count > 1 else None
     return count
 
 
@@ -193,7 +195,7 @@ def launch(kernel: wp.Kernel, dim: int, inputs: list[object], device: torch.devi
     if threads_used > 1 and slices > 1 and _pool.helpers is not None and can_be_recorded(inputs):
         command = _command(kernel, (0,), inputs)
         command.prepare((0,), inputs)
-        if _pool.helpers.share(command, dim, slices, threads_used - 1):
+        if _pool.helpers.share(command, dim, slices, min(slices, threads_used) - 1):
             return
 
     def run(first: int, last: int) -> None:

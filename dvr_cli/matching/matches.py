@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 
 from dvr_cli.errors import DepthError
 from dvr_cli.matching.quiet import silent_libraries
-from dvr_cli.scenes.images import available_threads
+from dvr_cli.processors import available_threads
 from dvr_cli.scenes.views import Camera, LoadedView
 
 MOST_FEATURES = 8192

@@ -6,8 +6,8 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+from dvr_cli.processors import available_threads
 from dvr_cli.reporting.schema import MachineReport
-from dvr_cli.scenes.images import available_threads
 
 PACKAGES = (
     *("numpy", "scipy", "torch", "warp-lang", "open3d", "pycolmap", "scikit-image", "trimesh", "pymcubes", "pillow"),

@@ -6,7 +6,6 @@ JPEG of more than four times the size needed is decoded at a half of its size or
 time. Shapes are (height, width).
 """
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -17,6 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from dvr_cli.errors import SceneError
+from dvr_cli.processors import available_threads
 from dvr_cli.scenes.depth_maps import load_depth_map
 from dvr_cli.scenes.image_files import exif_orientation, open_image, turned, turned_shape
 from dvr_cli.scenes.masks.loading import mask_channel
@@ -83,11 +83,6 @@ def working_shape(height: int, width: int, image_size: int | None) -> tuple[int,
         return height, width
     factor = image_size / max(height, width)
     return max(1, round(height * factor)), max(1, round(width * factor))
-
-
-def available_threads() -> int:
-    """Number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def load_mask(view: View, height: int, width: int) -> Bool[np.ndarray, "h w"]:

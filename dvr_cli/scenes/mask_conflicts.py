@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import ndimage
 
+from dvr_cli.processors import available_threads
 from dvr_cli.scenes.hull import (
     Silhouette,
     ball_samples,
@@ -27,7 +28,6 @@ from dvr_cli.scenes.hull import (
     sampled,
     silhouettes,
 )
-from dvr_cli.scenes.images import available_threads
 from dvr_cli.scenes.views import LoadedView
 
 SAMPLES = 128

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float
 
-from dvr_cli.scenes.images import available_threads
+from dvr_cli.processors import available_threads
 from dvr_cli.scenes.synthetic_shapes import Shape, demo_shape, sphere
 from dvr_cli.scenes.views import Camera, LoadedView, Scene, View
 

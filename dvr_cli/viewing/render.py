@@ -12,7 +12,7 @@ from typing import Literal, TypeVar
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from dvr_cli.scenes.images import available_threads
+from dvr_cli.processors import available_threads
 from dvr_cli.scenes.views import Camera
 from dvr_cli.surfaces.mesh import Mesh
 from dvr_cli.surfaces.raycasting import RayCaster

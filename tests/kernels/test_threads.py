@@ -1,11 +1,10 @@
 """The number of threads changes nothing: every kernel's results are the same bits with one, two and three."""
 
-import os
-
 import pytest
 import torch
 
 from dvr_cli.kernels import launch, lookup, march
+from dvr_cli.processors import available_threads
 from tests.kernels.kernel_work import GRID, POINTS, WORKS, N, Place
 from tests.kernels.tiny_views import ball_sdf, rays_at_ball
 
@@ -55,8 +54,8 @@ def test_number_of_threads_changes_nothing(ball, work):
 
 
 def test_all_cores_are_used_when_none_are_named():
-    assert launch.set_threads(None) == len(os.sched_getaffinity(0))
-    assert launch.threads() == len(os.sched_getaffinity(0))
+    assert launch.set_threads(None) == available_threads()
+    assert launch.threads() == available_threads()
 
 
 def test_more_threads_than_planes(ball):

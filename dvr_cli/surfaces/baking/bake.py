@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float, Float32, UInt8
 
-from dvr_cli.scenes.images import available_threads
+from dvr_cli.processors import available_threads
 from dvr_cli.scenes.views import LoadedView
 from dvr_cli.surfaces.baking.blending import Blender
 from dvr_cli.surfaces.baking.focus import sharpness

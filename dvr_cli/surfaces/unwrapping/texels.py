@@ -6,13 +6,14 @@ belongs to the triangle that holds its centre; of a centre on an edge the triang
 the texel (the rule of graphics hardware), so triangles that share an edge share no texel and leave none out.
 """
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int, Int32
+
+from dvr_cli.processors import available_threads
 
 SPANS_PER_CHUNK = 1 << 17
 """Rows of triangles that are turned into texels at a time; a few megabytes each."""
@@ -74,7 +75,7 @@ def claimed_texels(corners: Float[np.ndarray, "f 3 2"], size: int) -> Texels:
     cuts = np.searchsorted(ends, np.arange(SPANS_PER_CHUNK, total + SPANS_PER_CHUNK, SPANS_PER_CHUNK)) + 1
     bounds = np.unique(np.concatenate([[0], np.minimum(cuts, len(corners))]))
     chunks = [np.flatnonzero(heights[start:end]) + start for start, end in pairwise(bounds)]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(available_threads()) as pool:
         parts = list(pool.map(lambda faces: _texels_of(faces, x, y, top, heights, size), chunks))
     return joined([*parts, _no_texels()])
 

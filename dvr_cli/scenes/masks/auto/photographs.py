@@ -8,8 +8,9 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
+from dvr_cli.processors import available_threads
 from dvr_cli.scenes.cameras import similarity_scale
-from dvr_cli.scenes.images import available_threads, load_view
+from dvr_cli.scenes.images import load_view
 from dvr_cli.scenes.masks.auto.colours import colour_bins
 from dvr_cli.scenes.masks.auto.cutting import edge_costs
 from dvr_cli.scenes.views import Camera, LoadedView, Scene, View
