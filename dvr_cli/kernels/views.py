@@ -88,6 +88,21 @@ def shrink_camera(camera: Camera, divisor: int) -> Camera:
     return Camera(intrinsics, camera.camera_from_world, height, width)
 
 
+def in_one_piece(images: Sequence[Float[np.ndarray, "_ _ 3"]]) -> Float[np.ndarray, "p 3"]:
+    """All pixels one after the other; not copied where they lie so in memory, as `load_views` puts them."""
+    base, begin = images[0].base, images[0].ctypes.data
+    ends = np.cumsum([image.nbytes for image in images])
+    if isinstance(base, np.ndarray) and base.flags.c_contiguous and base.dtype == images[0].dtype:
+        follow = (
+            image.base is base and image.flags.c_contiguous and image.ctypes.data + image.nbytes == begin + end
+            for image, end in zip(images, ends, strict=True)
+        )
+        if all(follow):
+            first = (begin - base.ctypes.data) // base.itemsize
+            return base.reshape(-1)[first : first + int(ends[-1]) // base.itemsize].reshape(-1, 3)
+    return np.concatenate([image.reshape(-1, 3) for image in images])
+
+
 def stack_views(
     views: Sequence[LoadedView], unit_from_world: Float[np.ndarray, "4 4"], divisor: int, device: torch.device
 ) -> ViewArrays:
@@ -105,7 +120,7 @@ def stack_views(
     intrinsics = np.stack([c.intrinsics for c in cameras])
     sizes = np.array([image.shape[:2] for image in images])
     starts = np.concatenate([[0], np.cumsum(sizes.prod(axis=1))[:-1]])
-    rgb = np.concatenate([image.reshape(-1, 3) for image in images])
+    rgb = in_one_piece(images)
 
     def tensor(array: np.ndarray, dtype: torch.dtype = torch.float32) -> Tensor:
         return torch.as_tensor(np.ascontiguousarray(array)).to(device=device, dtype=dtype)

@@ -35,18 +35,20 @@ def load_views(
 ) -> list[LoadedView]:
     """All views of the scene at working size, in the scene's order.
 
-    The longest side becomes at most `image_size` pixels (None: full size; images are never enlarged). `report` is
+    The longest side becomes at most `image_size` pixels (None: full size; images are never enlarged). In memory each
+    photograph follows the one before, so that who needs them so (`kernels.views`) need not copy them. `report` is
     called in this thread with the number of views done and in all. SceneError for a photograph or mask that cannot be
     decoded.
     """
     nothing = (None,) * len(scene.views)
     depth = zip(scene.depth_map_paths or nothing, scene.depth_scales or nothing, strict=True)
+    places = _places([working_shape(view.camera.height, view.camera.width, image_size) for view in scene.views])
     count = max(1, min(threads or available_threads(), len(scene.views)))
     loaded: list[LoadedView] = []
     with ThreadPoolExecutor(count) as pool:
         futures = [
-            pool.submit(load_view, view, image_size, path, scale)
-            for view, (path, scale) in zip(scene.views, depth, strict=True)
+            pool.submit(load_view, view, image_size, path, scale, place)
+            for view, (path, scale), place in zip(scene.views, depth, places, strict=True)
         ]
         try:
             for future in futures:
@@ -59,15 +61,33 @@ def load_views(
     return loaded
 
 
+def _places(shapes: list[tuple[int, int]]) -> list[Float[np.ndarray, "_ _ 3"]]:
+    """Room for photographs of these heights and widths, one after the other; SceneError where there is not enough."""
+    ends = np.cumsum([0, *(height * width for height, width in shapes)], dtype=np.int64)
+    try:
+        pixels = np.empty((int(ends[-1]), 3), np.float32)
+    except (MemoryError, ValueError):
+        size = f"{len(shapes)} photographs of up to {max(ends[1:] - ends[:-1]) / 1e6:.0f} megapixels"
+        need = f"{size} need {float(ends[-1]) * 12 / 1e9:.1f} GB of memory, more than there is."
+        raise SceneError(f"{need}\nMake them smaller with --image-size, or take fewer with --views.") from None
+    return [pixels[ends[index] : ends[index + 1]].reshape(*shape, 3) for index, shape in enumerate(shapes)]
+
+
 def load_view(
-    view: View, image_size: int | None, depth_path: Path | None = None, depth_scale: DepthScale | None = None
+    view: View,
+    image_size: int | None,
+    depth_path: Path | None = None,
+    depth_scale: DepthScale | None = None,
+    place: Float[np.ndarray, "h w 3"] | None = None,
 ) -> LoadedView:
-    """One view at working size; see `load_views`."""
+    """One view at working size; see `load_views`. The photograph is put in its place, if there is one."""
     height, width = working_shape(view.camera.height, view.camera.width, image_size)
+    if place is None:
+        (place,) = _places([(height, width)])
     return LoadedView(
         name=view.name,
         camera=view.camera.resized(height, width),
-        image=_load_rgb(view, height, width),
+        image=_load_rgb(view, place),
         mask=None if view.mask_path is None else load_mask(view, height, width),
         depth=None if depth_path is None else load_depth_map(depth_path, view, height, width, depth_scale),
     )
@@ -180,8 +200,12 @@ def small_masks(views: tuple[View, ...], longest: int, threads: int | None = Non
         return list(pool.map(load, views))
 
 
-def _load_rgb(view: View, height: int, width: int) -> Float[np.ndarray, "h w 3"]:
-    """The photograph in [0, 1], turned and undistorted where needed; grey becomes RGB, an alpha channel is dropped."""
+def _load_rgb(view: View, place: Float[np.ndarray, "h w 3"]) -> Float[np.ndarray, "h w 3"]:
+    """The photograph in [0, 1], put in its place at its size.
+
+    Turned and undistorted where needed; grey becomes RGB, an alpha channel is dropped.
+    """
+    height, width = place.shape[:2]
     camera: Any = view.distorted if view.distorted is not None else view.camera
     with open_image(view.image_path) as image:
         shape = turned_shape(image.height, image.width, view.orientation)
@@ -199,10 +223,9 @@ def _load_rgb(view: View, height: int, width: int) -> Float[np.ndarray, "h w 3"]
             resized = undistorted(pixels, camera, view.camera, height, width)
         else:
             resized = np.asarray(_resized(pixels, height, width), dtype=np.float32)
-    values = resized / np.float32(white)
+    np.divide(resized if resized.ndim == 3 else resized[:, :, None], np.float32(white), out=place)
     # Hamming weights are positive, so values stay in range up to rounding.
-    values = np.clip(values, 0.0, 1.0)
-    return values if values.ndim == 3 else np.repeat(values[:, :, None], 3, axis=2)
+    return np.clip(place, 0.0, 1.0, out=place)
 
 
 def _decode_smaller(image: "Image", height: int, width: int) -> None:

@@ -1,5 +1,7 @@
 """Photographs and masks in memory: the right values at the right place, and clear words for damaged files."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -238,3 +240,20 @@ def write_png_48(path, pixels):
     path.write_bytes(
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     )
+
+
+def test_photographs_lie_one_after_the_other(folder):
+    scene = read_scene(folder)
+    loaded = load_views(scene, 20)
+    assert len({id(view.image.base) for view in loaded}) == 1
+    assert all(view.image.flags.c_contiguous for view in loaded)
+    places = [view.image.ctypes.data for view in loaded]
+    sizes = [view.image.nbytes for view in loaded]
+    assert [a + size for a, size in zip(places, sizes, strict=True)][:-1] == places[1:]
+
+
+def test_more_than_there_is_memory_for_is_said(folder, monkeypatch):
+    scene = read_scene(folder)
+    huge = replace(scene.views[0], camera=replace(scene.views[0].camera, height=10**9, width=10**9))
+    with pytest.raises(SceneError, match=r"megapixels need .* GB of memory(.|\n)*--image-size"):
+        load_views(replace(scene, views=(huge,)), None)
