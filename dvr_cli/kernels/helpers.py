@@ -53,7 +53,7 @@ _COMMON = f"""
             // The job's number and, in the lower half, its next slice. While another job is being written that is more
             // than any job has; and who has seen the number of the former one fails to exchange it.
             word next = __atomic_load_n(slot, __ATOMIC_ACQUIRE);
-            word slice = next & 0xffffffff, slices = __atomic_load_n(slot + 16, __ATOMIC_RELAXED);
+            word slice = next & 0xffffffff, slices = __atomic_load_n(slot + 16, __ATOMIC_ACQUIRE);
             if (slice >= slices)
                 return found;
             if (!__atomic_compare_exchange_n(slot, &next, next + 1, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
@@ -102,7 +102,9 @@ _SHARE = f"""
     word* words = (word*)slots.data + {STRIDE} * slot;
     if (slices > 0) {{
         word job = ((__atomic_load_n(words, __ATOMIC_RELAXED) >> 32) + 1) & 0x7fffffff;
-        __atomic_store_n(words, job << 32 | 0x7fffffff, __ATOMIC_SEQ_CST);
+        __atomic_store_n(words, job << 32 | 0x7fffffff, __ATOMIC_RELAXED);
+        // Who sees anything of the new job must see that the former one is over.
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
         __atomic_store_n(words + 8, 0, __ATOMIC_RELAXED);
         __atomic_store_n(words + 16, slices, __ATOMIC_RELAXED);
         words[17] = function;
@@ -110,7 +112,7 @@ _SHARE = f"""
         words[19] = size;
         words[20] = extent;
         words[{OVER}] = 0;
-        __atomic_store_n(words, job << 32, __ATOMIC_SEQ_CST);
+        __atomic_store_n(words, job << 32, __ATOMIC_RELEASE);
         take(words);
     }}
     for (int looks = 0; looks < patience; ++looks) {{

@@ -6,8 +6,8 @@ works on item `first + wp.tid()`. Slices of one launch must not write to the sam
 given slabs of the grid instead of slices of the samples, so that results do not depend on the number of threads. A
 launch returns when all its slices are done.
 
-Between launches there is work that one thread does. Where the items of a whole chain of
-launches do not depend on each other, `in_parts` runs the chain on parts of them side by side.
+Between launches there is work that one thread does. Where the items of a whole chain of launches do not depend on each
+other, `in_parts` runs the chain on parts of them side by side.
 """
 
 import atexit
@@ -79,6 +79,8 @@ Part = TypeVar("Part")
 
 SLICES_PER_THREAD = 4
 """Rays differ in cost: a thread that is done early takes another slice."""
+SLABS_PER_THREAD = 2
+"""At least, of all grids that are scattered to."""
 
 
 @dataclass
@@ -109,8 +111,8 @@ class _Scatter:
     target: Tensor
 
     def in_slabs(self, count: int) -> list[Prepared]:
-        """Launches for `count` slabs, some of which may be empty."""
-        edges = [self.extent * edge // count for edge in range(count + 1)]
+        """Launches for `count` slabs, or as many as there are planes."""
+        edges = sorted({self.extent * edge // count for edge in range(count + 1)})
         command = _command(self.kernel, (0, self.extent), self.inputs)
         whole = command.prepared((0, self.extent), self.inputs, self.samples)
         return [whole.led_by(*ends) for ends in itertools.pairwise(edges)]
@@ -263,7 +265,7 @@ def _scatter(waiting: list[_Scatter]) -> None:
         by_target.setdefault(scatter.target.data_ptr(), []).append(scatter)
     # The long ones first, so that no thread is left with one at the end.
     groups = sorted(by_target.values(), key=lambda group: -group[0].target.numel() * len(group))
-    slabs = 1 if _pool.threads == 1 else -(-SLICES_PER_THREAD * _pool.threads // max(len(groups), 1))
+    slabs = 1 if _pool.threads == 1 else -(-SLABS_PER_THREAD * _pool.threads // max(len(groups), 1))
 
     of_groups = [[scatter.in_slabs(slabs) for scatter in group] for group in groups]
     work = [launches for of_group in of_groups for launches in zip(*of_group, strict=True)]
