@@ -9,6 +9,7 @@ time. Shapes are (height, width).
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,14 +64,16 @@ def load_views(
 
 def _places(shapes: list[tuple[int, int]]) -> list[Float[np.ndarray, "_ _ 3"]]:
     """Room for photographs of these heights and widths, one after the other; SceneError where there is not enough."""
-    ends = np.cumsum([0, *(height * width for height, width in shapes)], dtype=np.int64)
+    ends = list(accumulate((height * width for height, width in shapes), initial=0))
     try:
-        pixels = np.empty((int(ends[-1]), 3), np.float32)
-    except (MemoryError, ValueError):
-        size = f"{len(shapes)} photographs of up to {max(ends[1:] - ends[:-1]) / 1e6:.0f} megapixels"
-        need = f"{size} need {float(ends[-1]) * 12 / 1e9:.1f} GB of memory, more than there is."
+        pixels = np.empty((ends[-1], 3), np.float32)
+    except (MemoryError, ValueError, OverflowError):
+        size = (
+            f"{len(shapes)} photographs of up to {max(height * width for height, width in shapes) / 1e6:.0f} megapixels"
+        )
+        need = f"{size} need {12 * ends[-1] / 1e9:.1f} GB of memory, more than there is."
         raise SceneError(f"{need}\nMake them smaller with --image-size, or take fewer with --views.") from None
-    return [pixels[ends[index] : ends[index + 1]].reshape(*shape, 3) for index, shape in enumerate(shapes)]
+    return [pixels[first:last].reshape(*shape, 3) for (first, last), shape in zip(pairwise(ends), shapes, strict=True)]
 
 
 def load_view(
