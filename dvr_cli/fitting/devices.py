@@ -71,10 +71,10 @@ def kernels_loading(device: torch.device, report: Callable[[Message], None]) -> 
 
 
 def _load_kernels(device: torch.device) -> None:
-    import warp as wp
+    from dvr_cli.kernels.commands import load
 
     for name in KERNEL_MODULES:
-        wp.load_module(importlib.import_module(f"dvr_cli.kernels.{name}"), device=str(device))
+        load(importlib.import_module(f"dvr_cli.kernels.{name}"), device)
 
 
 @contextmanager

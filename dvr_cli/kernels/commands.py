@@ -8,6 +8,7 @@ share. Here a kernel's first launch is recorded; later ones write addresses and 
 import ctypes
 import threading
 from functools import cache
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import torch
@@ -17,14 +18,14 @@ from torch import Tensor
 _loading = threading.Lock()
 
 
-def load(kernel: wp.Kernel) -> None:
-    """Load the compiled code of the kernel's module, if it is not there yet.
+def load(module: wp.Module | ModuleType, device: torch.device) -> None:
+    """Load the compiled code of a module's kernels, compiled if need be, unless it is there.
 
     The first launch would do it too; but two threads at once load a module twice, and the second time takes away what
     the first has found.
     """
     with _loading:
-        wp.load_module(kernel.module, device="cpu")
+        wp.load_module(module, device=str(device))
 
 
 class _Slot(NamedTuple):
@@ -100,9 +101,10 @@ class Command:
 
     def __init__(self, kernel: wp.Kernel, leading: tuple[int, ...], inputs: list[object]) -> None:
         """The inputs, of which `can_be_recorded` is true, tell what comes after the `leading` numbers."""
-        arguments = described(kernel, inputs, len(leading), torch.device("cpu"))
+        cpu = torch.device("cpu")
+        arguments = described(kernel, inputs, len(leading), cpu)
         self._kernel, self._leading = kernel, len(leading)
-        load(kernel)
+        load(kernel.module, cpu)
         # Kept alive, and with it the compiled function.
         self._recorded = wp.launch(kernel, dim=1, inputs=[*leading, *arguments], device="cpu", record_cmd=True)
         self._function = self._recorded.hooks.forward

@@ -167,8 +167,9 @@ def as_warp(tensor: Tensor) -> wp.array:
 def _run_on_cpu(kernel: wp.Kernel, leading: tuple[int, ...], inputs: list[object], dim: int) -> None:
     """Run a kernel in this thread."""
     if not can_be_recorded(inputs):
-        load(kernel)
-        arguments = described(kernel, inputs, len(leading), torch.device("cpu"))
+        cpu = torch.device("cpu")
+        load(kernel.module, cpu)
+        arguments = described(kernel, inputs, len(leading), cpu)
         wp.launch(kernel, dim=dim, inputs=[*leading, *arguments], device="cpu")
         return
     _command(kernel, leading, inputs).run(leading, inputs, dim)
