@@ -72,18 +72,19 @@ def can_be_recorded(inputs: list[object]) -> bool:
 
 
 class Prepared(NamedTuple):
-    """A launch with all that it needs."""
+    """A launch with all that it needs, except that it does not keep tensors alive."""
 
     function: Any
     bounds: ctypes.Structure
     arguments: ctypes.Structure
 
     def led_by(self, *leading: int) -> "Prepared":
-        """The same with other leading numbers."""
+        """A copy with other leading numbers."""
+        bounds = type(self.bounds).from_buffer_copy(self.bounds)
         arguments = type(self.arguments).from_buffer_copy(self.arguments)
         for (name, _), number in zip(arguments._fields_, leading, strict=False):  # type: ignore[misc]
             setattr(arguments, name, number)
-        return self._replace(arguments=arguments)
+        return Prepared(self.function, bounds, arguments)
 
     def run(self) -> None:
         """Run it in this thread."""
@@ -107,19 +108,18 @@ class Command:
         load(kernel.module, cpu)
         # Kept alive, and with it the compiled function.
         self._recorded = wp.launch(kernel, dim=1, inputs=[*leading, *arguments], device="cpu", record_cmd=True)
-        self._function = self._recorded.hooks.forward
-        self._address = ctypes.cast(self._function, ctypes.c_void_p).value or 0
         # What Warp makes of the parameters for each launch: a structure of them in their order, made here once.
-        self._bounds, *packed = self._recorded.params
+        bounds, *packed = self._recorded.params
         fields = [(f"p{index}", type(value)) for index, value in enumerate(packed)]
         self._names = [name for name, _ in fields]
-        self._arguments = type("Arguments", (ctypes.Structure,), {"_fields_": fields})(*packed)
+        structure = type("Arguments", (ctypes.Structure,), {"_fields_": fields})(*packed)
+        self._prepared = Prepared(self._recorded.hooks.forward, bounds, structure)
         self._slots: list[_Slot | None] = []
         names = self._names[len(leading) :]
         for value, name, dtype in zip(inputs, names, dtypes(kernel)[len(leading) :], strict=True):
             if isinstance(value, Tensor):
                 # A view of the structure's own bytes.
-                descriptor = getattr(self._arguments, name)
+                descriptor = getattr(structure, name)
                 trailing = tuple(getattr(dtype, "_shape_", ()))
                 size = torch.Size(trailing).numel()
                 # A single item lies in one piece whatever its stride; more of them will lie one after the other.
@@ -130,33 +130,22 @@ class Command:
         # The command outlives its first tensors.
         self._recorded.params, self._recorded.fwd_args = [], None
 
-    def prepare(self, leading: tuple[int, ...], inputs: list[object]) -> None:
-        """Put arguments in their places; the inputs are what it was made with, or like it."""
+    def prepare(self, leading: tuple[int, ...], inputs: list[object], dim: int) -> Prepared:
+        """The launch for `dim` items, until the next is prepared; the inputs are what it was made with, or like it."""
+        _, bounds, arguments = self._prepared
         for name, number in zip(self._names, leading, strict=False):
-            setattr(self._arguments, name, number)
+            setattr(arguments, name, number)
         for name, slot, value in zip(self._names[self._leading :], self._slots, inputs, strict=True):
             if slot is None:
-                setattr(self._arguments, name, value)
+                setattr(arguments, name, value)
             else:
                 self._point(slot, value)
+        bounds.shape[0] = bounds.size = dim
+        return self._prepared
 
     def run(self, leading: tuple[int, ...], inputs: list[object], dim: int) -> None:
-        """Run the kernel for `dim` items in this thread; the inputs are what it was made with, or like it."""
-        self.prepare(leading, inputs)
-        self._bounds.shape[0] = self._bounds.size = dim
-        self._function(ctypes.byref(self._bounds), ctypes.byref(self._arguments))
-
-    def prepared(self, leading: tuple[int, ...], inputs: list[object], dim: int) -> "Prepared":
-        """The same launch, to be run by whoever likes, once or again; it does not keep tensors alive."""
-        self.prepare(leading, inputs)
-        self._bounds.shape[0] = self._bounds.size = dim
-        copies = (type(part).from_buffer_copy(part) for part in (self._bounds, self._arguments))
-        return Prepared(self._function, *copies)
-
-    @property
-    def native(self) -> tuple[int, int, int]:
-        """Addresses of the compiled function and of the prepared arguments, and how many bytes these are."""
-        return self._address, ctypes.addressof(self._arguments), ctypes.sizeof(self._arguments)
+        """Prepare it and run it in this thread."""
+        self.prepare(leading, inputs, dim).run()
 
     def _point(self, slot: _Slot, value: Any) -> None:
         """Let an argument be this tensor; what Warp says against it is raised."""

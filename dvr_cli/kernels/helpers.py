@@ -9,6 +9,7 @@ the other until none is left. Nobody waits for a helper that sleeps: one that co
 """
 
 import array
+import ctypes
 import itertools
 import threading
 import time
@@ -207,12 +208,13 @@ class Helpers:
         self._beginning = threading.Lock()
         self._own = threading.local()
 
-    def share(self, command: Command, extent: int, slices: int, most: int) -> bool:
-        """Run a prepared launch for `extent` items in slices, with the helpers that are awake and up to `most` woken.
+    def share(self, prepared: Prepared, extent: int, slices: int, most: int) -> bool:
+        """Run a launch for `extent` items in slices, with the helpers that are awake and up to `most` woken.
 
         Its first argument is the first item of a slice. False where it cannot be shared; then nothing has been done.
         """
-        function, arguments, size = command.native
+        function, _, arguments = prepared.native
+        size = ctypes.sizeof(prepared.arguments)
         return size <= LARGEST and self._run([slices, function, arguments, size, extent], most)
 
     def share_groups(self, groups: Sequence[Sequence[Prepared]], most: int) -> bool:

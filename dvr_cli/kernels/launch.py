@@ -114,7 +114,7 @@ class _Scatter:
         """Launches for `count` slabs, or as many as there are planes."""
         edges = sorted({self.extent * edge // count for edge in range(count + 1)})
         command = _command(self.kernel, (0, self.extent), self.inputs)
-        whole = command.prepared((0, self.extent), self.inputs, self.samples)
+        whole = command.prepare((0, self.extent), self.inputs, self.samples)
         return [whole.led_by(*ends) for ends in itertools.pairwise(edges)]
 
 
@@ -193,12 +193,10 @@ def launch(kernel: wp.Kernel, dim: int, inputs: list[object], device: torch.devi
         wp.launch(kernel, dim=dim, inputs=[0, *arguments], device=str(device), stream=stream)
         return
 
-    threads_used = _own.share or _pool.threads
-    slices = min(SLICES_PER_THREAD * threads_used, dim // least)
-    if threads_used > 1 and slices > 1 and _pool.helpers is not None and can_be_recorded(inputs):
-        command = _command(kernel, (0,), inputs)
-        command.prepare((0,), inputs)
-        if _pool.helpers.share(command, dim, slices, min(slices, threads_used) - 1):
+    slices, helping = _slices(dim, least)
+    if slices > 1 and _pool.helpers is not None and can_be_recorded(inputs):
+        prepared = _command(kernel, (0,), inputs).prepare((0,), inputs, dim)
+        if _pool.helpers.share(prepared, dim, slices, helping):
             return
 
     def run(first: int, last: int) -> None:
@@ -230,13 +228,19 @@ def in_parts(work: Callable[[int], Part], count: int) -> list[Part]:
     return results  # type: ignore[return-value]
 
 
+def _slices(extent: int, least: int) -> tuple[int, int]:
+    """Into how many slices this thread cuts so many items, and how many others may help it with them."""
+    threads_used = _own.share or _pool.threads
+    slices = 1 if threads_used == 1 else max(1, min(SLICES_PER_THREAD * threads_used, extent // least))
+    return slices, min(threads_used, slices) - 1
+
+
 def _share_out(run: Callable[[int, int], None], extent: int, least: int) -> None:
     """`run(first, last)` over slices of 0 to `extent`, of at least `least`, each by whichever thread is free.
 
     Returns when all are done.
     """
-    threads_used = _own.share or _pool.threads
-    slices = 1 if threads_used == 1 else max(1, min(SLICES_PER_THREAD * threads_used, extent // least))
+    slices, helping = _slices(extent, least)
     edges = [extent * s // slices for s in range(slices + 1)]
     taken = itertools.count()
 
@@ -245,8 +249,7 @@ def _share_out(run: Callable[[int, int], None], extent: int, least: int) -> None
         while (s := next(taken)) < slices:
             run(edges[s], edges[s + 1])
 
-    helpers = min(threads_used, slices) - 1
-    pending = [] if _pool.executor is None else [_pool.executor.submit(work) for _ in range(helpers)]
+    pending = [] if _pool.executor is None else [_pool.executor.submit(work) for _ in range(helping)]
     try:
         work()
     finally:
@@ -290,9 +293,11 @@ def launch_slabs(kernel: wp.Kernel, extent: int, inputs: list[object], device: t
         stream = wp.stream_from_torch(torch.cuda.current_stream(device))
         wp.launch(kernel, dim=samples, inputs=[0, extent, *arguments], device=str(device), stream=stream)
         return
-    inputs = [value.contiguous() if isinstance(value, Tensor) else value for value in inputs]
-    assert isinstance(inputs[0], Tensor)
-    scatter = _Scatter(kernel, extent, inputs, samples, inputs[0])
+    target, *others = inputs
+    # Of a copy of the grid nobody would hear.
+    assert isinstance(target, Tensor) and target.is_contiguous()
+    others = [value.contiguous() if isinstance(value, Tensor) else value for value in others]
+    scatter = _Scatter(kernel, extent, [target, *others], samples, target)
     if _own.waiting is not None:
         _own.waiting.append(scatter)
     else:

@@ -30,10 +30,9 @@ def looked_up(points=POINTS):
 
 
 def prepared(out, points=POINTS):
-    """A command does not keep its tensors alive."""
-    command = Command(lookup.value_kernel, (0,), [GRID, 8, points, out])
-    command.prepare((0,), [GRID, 8, points, out])
-    return command
+    """A launch does not keep its tensors alive."""
+    inputs = [GRID, 8, points, out]
+    return Command(lookup.value_kernel, (0,), inputs).prepare((0,), inputs, len(points))
 
 
 def alive():
@@ -58,7 +57,10 @@ def test_nothing_is_done_twice(helpers):
     command = Command(lookup.scatter_kernel, (0, 8), [once.reshape(-1), 8, 1, POINTS, values])
     for _ in range(200):
         grids = [torch.zeros(8, 8, 8) for _ in range(5)]
-        launches = [command.prepared((0, 8), [grid.reshape(-1), 8, 1, POINTS, values], len(POINTS)) for grid in grids]
+        launches = [
+            command.prepare((0, 8), [grid.reshape(-1), 8, 1, POINTS, values], len(POINTS)).led_by(0, 8)
+            for grid in grids
+        ]
         assert helpers.share_groups([[one] for one in launches], most=3)
         assert all(torch.equal(grid, once) for grid in grids)
 
@@ -69,8 +71,8 @@ def test_launches_of_a_group_follow_each_other(helpers):
     places, out = torch.zeros(3 * count), torch.zeros(count)
     first, second = [GRID, 8, POINTS[: 3 * count], places], [GRID, 8, places.view(-1, 3), out]
     group = [
-        Command(lookup.value_kernel, (0,), first).prepared((0,), first, 3 * count),
-        Command(lookup.value_kernel, (0,), second).prepared((0,), second, count),
+        Command(lookup.value_kernel, (0,), first).prepare((0,), first, 3 * count),
+        Command(lookup.value_kernel, (0,), second).prepare((0,), second, count),
     ]
     expected = looked_up(looked_up(POINTS[: 3 * count]).view(-1, 3))
     for _ in range(50):
