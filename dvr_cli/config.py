@@ -43,14 +43,15 @@ class Start(Part):
     image_size: int | None = Field(default=400, ge=16)
     """As for a level."""
     carve: bool = True
-    pixel_step: int = Field(default=6, ge=1)
+    pixel_step: int = Field(default=5, ge=1)
     planes: int = Field(default=128, ge=8)
     """Depth hypotheses along the cube's diagonal."""
-    sources: int = Field(default=3, ge=2)
+    sources: int = Field(default=6, ge=2)
+    """Views that each view is compared with; the best two count."""
     patch_radius: int = Field(default=2, ge=1)
     noise: float = Field(default=0.002, ge=0)
     """Standard deviation of grey values, 0 to 1, that is not texture."""
-    least_score: float = Field(default=0.4, ge=0, le=1)
+    least_score: float = Field(default=0.3, ge=0, le=1)
     """NCC times its lead over the next best depth."""
     tolerance: float = Field(default=2.0, gt=0)
     """Voxels by which confirming depths may differ."""
@@ -139,7 +140,7 @@ class Photometric(Part):
     """How many of them count, the best ones."""
     agreement: float = Field(default=0.25, gt=0)
     """Voxels that the wishes of the two best views may lie apart for a comparison to count half."""
-    noise: float = Field(default=0.005, ge=0)
+    noise: float = Field(default=0.002, ge=0)
     """Standard deviation of grey values that is not texture."""
 
 

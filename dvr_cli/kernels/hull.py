@@ -193,13 +193,22 @@ def confirm_kernel(
             if s >= 0:
                 q = intrinsics[s] * (rotations[s] * (point - centres[s]))
                 if q[2] > 0.0:
-                    x = int(wp.floor(q[0] / q[2]))
-                    y = int(wp.floor(q[1] / q[2]))
-                    if x >= 0 and y >= 0 and x < widths[s] and y < heights[s]:
+                    x = q[0] / q[2]
+                    y = q[1] / q[2]
+                    if x >= 0.0 and y >= 0.0 and x < float(widths[s]) and y < float(heights[s]):
+                        # The four depths around: where the surface is slanted, the nearest alone may be far off.
                         map_width = (widths[s] + step - 1) // step
-                        d = t_map[map_starts[s] + (y // step) * map_width + x // step]
-                        if d > 0.0 and wp.abs(d - wp.length(point - centres[s])) < tolerance:
-                            count += 1
+                        map_height = (heights[s] + step - 1) // step
+                        left = int(wp.floor((x - 0.5 - float(step // 2)) / float(step)))
+                        above = int(wp.floor((y - 0.5 - float(step // 2)) / float(step)))
+                        agrees = int(0)
+                        for corner in range(4):
+                            column = wp.clamp(left + corner % 2, 0, map_width - 1)
+                            row = wp.clamp(above + corner // 2, 0, map_height - 1)
+                            d = t_map[map_starts[s] + row * map_width + column]
+                            if d > 0.0 and wp.abs(d - wp.length(point - centres[s])) < tolerance:
+                                agrees = 1
+                        count += agrees
     confirmed_out[e] = count
 
 
@@ -325,7 +334,7 @@ def confirm(
     t_map: Float[Tensor, "map_pixels"],
     tolerance: float,
 ) -> Int[Tensor, "p"]:
-    """How many neighbouring views' depth maps agree with each depth within a distance."""
+    """How many neighbouring views' maps agree with each depth within a distance, in one of four places around it."""
     count = torch.empty(len(pixels), dtype=torch.int32, device=t.device)
     x, y = pixels[:, 0].contiguous(), pixels[:, 1].contiguous()
     inputs = [stack.intrinsics, stack.rotations, stack.centres, stack.inverse_intrinsics, stack.heights, stack.widths]

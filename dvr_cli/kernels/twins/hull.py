@@ -4,11 +4,13 @@ Depth maps are sampled at every `step`-th pixel and lie one after the other, vie
 (i, j, k) of n^3 lies at -1 + 2 (i, j, k) / (n - 1).
 """
 
+import itertools
+
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from dvr_cli.kernels.twins.cameras import directions_of, pixel_under
+from dvr_cli.kernels.twins.cameras import directions_of, pixel_under, project
 from dvr_cli.kernels.twins.grid import cube_interval, grid_value
 from dvr_cli.kernels.twins.patches import NOTHING, PatchRays, source_losses
 from dvr_cli.kernels.views import ViewArrays
@@ -121,13 +123,22 @@ def confirm(
     t_map: Float[Tensor, "m2"],
     tolerance: float,
 ) -> Int[Tensor, "p"]:
-    """In how many neighbours the distance to the pixel's point and the neighbour's own depth differ by less."""
+    """In how many neighbours one of the four depths around the pixel's point is nearly the distance to it."""
     directions = torch.nn.functional.normalize(directions_of(stack, pixel_views, pixels), dim=1)
     sources = neighbours[pixel_views.long()]
+    views = sources.clamp(min=0)
     points = (stack.centres[pixel_views.long()] + t[:, None] * directions)[:, None].expand(*sources.shape, 3)
-    known, distance = _map_depth(stack, map_starts, step, t_map, sources.clamp(min=0), points)
-    gap = (distance - (points - stack.centres[sources.clamp(min=0).long()]).norm(dim=2)).abs()
-    return ((t > 0)[:, None] & (sources >= 0) & known & (gap < tolerance)).sum(dim=1)
+    _, seen = pixel_under(stack, views, points)
+    position, _ = project(stack, views, points)
+    corner = ((position - 0.5 - step // 2) / step).floor().long()
+    distance = (points - stack.centres[views.long()]).norm(dim=2)
+    agrees = torch.zeros_like(seen)
+    for right, down in itertools.product((0, 1), repeat=2):
+        depth = _map_at(
+            stack, map_starts, step, t_map, views, corner + torch.tensor([right, down], device=corner.device)
+        )
+        agrees |= (depth > 0) & ((depth - distance).abs() < tolerance)
+    return ((t > 0)[:, None] & (sources >= 0) & seen & agrees).sum(dim=1)
 
 
 def vote(
@@ -160,10 +171,23 @@ def _map_depth(
 ) -> tuple[Bool[Tensor, "*r"], Float[Tensor, "*r"]]:
     """Whether each view's map knows a depth where it sees the point, and that depth."""
     pixel, seen = pixel_under(stack, views, points)
-    map_widths = (stack.widths[views.long()] + step - 1) // step
-    place = map_starts[views.long()].long() + (pixel[..., 1] // step) * map_widths + pixel[..., 0] // step
-    depth = t_map[torch.where(seen, place, 0)]
+    depth = _map_at(stack, map_starts, step, t_map, views, pixel // step)
     return seen & (depth > 0), depth
+
+
+def _map_at(
+    stack: ViewArrays,
+    map_starts: Tensor,
+    step: int,
+    t_map: Tensor,
+    views: Int[Tensor, "*r"],
+    places: Int[Tensor, "*r 2"],
+) -> Float[Tensor, "*r"]:
+    """What each view's map says at (column, row), or at the nearest place that the map has."""
+    index = views.long()
+    size = (torch.stack([stack.widths, stack.heights], dim=1)[index] + step - 1) // step
+    column, row = torch.minimum(places.clamp(min=0), size - 1).unbind(dim=-1)
+    return t_map[map_starts[index].long() + row * size[..., 0] + column]
 
 
 def veto(
