@@ -132,13 +132,6 @@ def with_known_depth(
     return replace(maps, t_map=t_map.contiguous())
 
 
-def empty_maps(stack: ViewArrays, step: int) -> DepthMaps:
-    """Maps in which no depth is known."""
-    sizes = -(-stack.widths.long() // step) * -(-stack.heights.long() // step)
-    starts = (sizes.cumsum(0) - sizes).int()
-    return DepthMaps(torch.zeros(int(sizes.sum()), device=stack.gray.device), starts, step)
-
-
 def _on_cells(dense: Float[Tensor, "pixels"], maps: DepthMaps, stack: ViewArrays) -> Float[Tensor, "map_pixels"]:
     parts = []
     for start, height, width in torch.stack([stack.starts, stack.heights, stack.widths], dim=1).tolist():

@@ -12,7 +12,7 @@ from torch import Tensor
 from dvr_cli.config import Start
 from dvr_cli.fields.grid import GridField
 from dvr_cli.fitting import initial
-from dvr_cli.fitting.depth_targets import SparseTargets, empty_maps, with_known_depth
+from dvr_cli.fitting.depth_targets import SparseTargets, with_known_depth
 from dvr_cli.fitting.working_cube import WorkingCube, cube_hull
 from dvr_cli.kernels.views import ViewArrays
 
@@ -42,7 +42,7 @@ def first_field(
         if compare:
             depth = initial.coarse_depth(stack, hull, initial.neighbour_views(stack, NEIGHBOURS), start)
         else:
-            depth = empty_maps(stack, start.pixel_step)
+            depth = initial.empty_maps(stack, start.pixel_step)
         depth = with_known_depth(depth, stack, sparse, dense)
         sdf = initial.signed_distance(initial.carve(stack, hull, depth, start))
     # The distance to a set of vertices has steps of one voxel; this rounds them.

@@ -6,7 +6,7 @@ what is left over between confirmed depths, in a cup for instance, costs area an
 ray through a mask keeps at least the vertex on it with the fewest votes against.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -31,6 +31,22 @@ class DepthMaps:
     t_map: Float[Tensor, "map_pixels"]
     starts: Int[Tensor, "v"]
     step: int
+
+
+def empty_maps(stack: ViewArrays, step: int) -> DepthMaps:
+    """Maps in which no depth is known."""
+    sizes = -(-stack.widths.long() // step) * -(-stack.heights.long() // step)
+    starts = (sizes.cumsum(0) - sizes).int()
+    return DepthMaps(torch.zeros(int(sizes.sum()), device=stack.gray.device), starts, step)
+
+
+def places_on(
+    maps: DepthMaps, stack: ViewArrays, views: Int[Tensor, "p"], pixels: Int[Tensor, "p 2"]
+) -> Int[Tensor, "p"]:
+    """Where in the maps the depths of pixels stand."""
+    widths = -(-stack.widths.long() // maps.step)
+    column, row = (pixels.long() // maps.step).unbind(dim=1)
+    return maps.starts[views.long()] + row * widths[views.long()] + column
 
 
 def signed_distance(inside: Bool[np.ndarray, "n n n"]) -> Float[np.ndarray, "n n n"]:
@@ -88,17 +104,14 @@ def coarse_depth(
         planes=start.planes, sources=start.sources, radius=start.patch_radius, noise=start.noise,
     )  # fmt: skip
     t = torch.where(score > start.least_score, t, 0)
-    map_widths = (stack.widths + step - 1) // step
-    map_sizes = map_widths * ((stack.heights + step - 1) // step)
-    starts = (map_sizes.cumsum(0) - map_sizes).int()
-    index = starts[views.long()].long() + (pixels[:, 1] // step) * map_widths[views.long()] + pixels[:, 0] // step
-    t_map = torch.zeros(int(map_sizes.sum()), device=hull.device)
-    t_map[index] = t
+    maps = empty_maps(stack, step)
+    index = places_on(maps, stack, views, pixels)
+    maps.t_map[index] = t
     tolerance = start.tolerance * 2.0 / start.voxels
-    agree = hull_kernels.confirm(stack, neighbours, starts, step, views, pixels, t, t_map, tolerance)
-    confirmed = torch.zeros_like(t_map)
+    agree = hull_kernels.confirm(stack, neighbours, maps.starts, step, views, pixels, t, maps.t_map, tolerance)
+    confirmed = torch.zeros_like(maps.t_map)
     confirmed[index] = torch.where(agree >= start.confirmations, t, 0)
-    return DepthMaps(confirmed, starts, step)
+    return replace(maps, t_map=confirmed)
 
 
 def carve(stack: ViewArrays, hull: Float[Tensor, "n n n"], depth: DepthMaps, start: Start) -> Bool[np.ndarray, "n n n"]:

@@ -201,12 +201,13 @@ def confirm_kernel(
                         map_height = (heights[s] + step - 1) // step
                         left = int(wp.floor((x - 0.5 - float(step // 2)) / float(step)))
                         above = int(wp.floor((y - 0.5 - float(step // 2)) / float(step)))
+                        distance = wp.length(point - centres[s])
                         agrees = int(0)
                         for corner in range(4):
                             column = wp.clamp(left + corner % 2, 0, map_width - 1)
                             row = wp.clamp(above + corner // 2, 0, map_height - 1)
                             d = t_map[map_starts[s] + row * map_width + column]
-                            if d > 0.0 and wp.abs(d - wp.length(point - centres[s])) < tolerance:
+                            if d > 0.0 and wp.abs(d - distance) < tolerance:
                                 agrees = 1
                         count += agrees
     confirmed_out[e] = count

@@ -154,25 +154,13 @@ def vote(
     free, support = torch.zeros_like(hull), torch.zeros_like(hull)
     for v in range(stack.count):
         views = torch.full(hull.shape, v, dtype=torch.int32, device=hull.device)
-        known, distance = _map_depth(stack, map_starts, step, t_map, views, points)
+        pixel, seen = pixel_under(stack, views, points)
+        distance = _map_at(stack, map_starts, step, t_map, views, pixel // step)
+        known = seen & (distance > 0)
         behind = (points - stack.centres[v]).norm(dim=-1) - distance
         free += known & (hull < 0) & (behind < -margin)
         support += known & (hull < 0) & (behind >= -margin) & (behind < 3 * margin)
     return free, support
-
-
-def _map_depth(
-    stack: ViewArrays,
-    map_starts: Tensor,
-    step: int,
-    t_map: Tensor,
-    views: Int[Tensor, "*r"],
-    points: Float[Tensor, "*r 3"],
-) -> tuple[Bool[Tensor, "*r"], Float[Tensor, "*r"]]:
-    """Whether each view's map knows a depth where it sees the point, and that depth."""
-    pixel, seen = pixel_under(stack, views, points)
-    depth = _map_at(stack, map_starts, step, t_map, views, pixel // step)
-    return seen & (depth > 0), depth
 
 
 def _map_at(
