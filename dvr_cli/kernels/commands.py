@@ -1,8 +1,9 @@
-"""Launches on a CPU that are prepared once and used again with other arguments.
+"""Launches that are prepared once and used again with other arguments.
 
 Warp checks and packs all arguments of a launch anew, which takes longer than many a kernel does. A step of the fit has
 some sixty launches, and the interpreter's lock lets one thread at a time prepare them, so that this time is nobody's to
-share. Here a kernel's first launch is recorded; later ones write addresses and numbers in their places.
+share, and a GPU waits for it. Here a kernel's first launch is recorded; later ones write addresses and numbers in their
+places.
 """
 
 import ctypes
@@ -71,8 +72,19 @@ def can_be_recorded(inputs: list[object]) -> bool:
     )
 
 
+@cache
+def _stream(device: torch.device, address: int) -> wp.Stream:
+    """Warp's name for a stream of torch; torch keeps its streams for as long as the process lives."""
+    return wp.Stream(str(device), cuda_stream=address)
+
+
+def stream_of(device: torch.device) -> wp.Stream | None:
+    """The stream that torch is on now; None on a CPU."""
+    return None if device.type == "cpu" else _stream(device, torch.cuda.current_stream(device).cuda_stream)
+
+
 class Prepared(NamedTuple):
-    """A launch with all that it needs, except that it does not keep tensors alive."""
+    """A launch on a CPU with all that it needs, except that it does not keep tensors alive."""
 
     function: Any
     bounds: ctypes.Structure
@@ -100,20 +112,24 @@ class Prepared(NamedTuple):
 class Command:
     """A launch of a kernel whose first parameters are whole numbers. One thread at a time may use it."""
 
-    def __init__(self, kernel: wp.Kernel, leading: tuple[int, ...], inputs: list[object]) -> None:
+    def __init__(self, kernel: wp.Kernel, leading: tuple[int, ...], inputs: list[object], device: torch.device) -> None:
         """The inputs, of which `can_be_recorded` is true, tell what comes after the `leading` numbers."""
-        cpu = torch.device("cpu")
-        arguments = described(kernel, inputs, len(leading), cpu)
-        self._kernel, self._leading = kernel, len(leading)
-        load(kernel.module, cpu)
+        arguments = described(kernel, inputs, len(leading), device)
+        self._kernel, self._leading, self._device = kernel, len(leading), device
+        load(kernel.module, device)
         # Kept alive, and with it the compiled function.
-        self._recorded = wp.launch(kernel, dim=1, inputs=[*leading, *arguments], device="cpu", record_cmd=True)
+        self._recorded = wp.launch(kernel, dim=1, inputs=[*leading, *arguments], device=str(device), record_cmd=True)
         # What Warp makes of the parameters for each launch: a structure of them in their order, made here once.
         bounds, *packed = self._recorded.params
         fields = [(f"p{index}", type(value)) for index, value in enumerate(packed)]
         self._names = [name for name, _ in fields]
         structure = type("Arguments", (ctypes.Structure,), {"_fields_": fields})(*packed)
         self._prepared = Prepared(self._recorded.hooks.forward, bounds, structure)
+        if device.type != "cpu":
+            # CUDA is told where each of them lies.
+            for index, name in enumerate(self._names, 1):
+                address = ctypes.addressof(structure) + getattr(type(structure), name).offset
+                self._recorded.params_addr[index] = address
         self._slots: list[_Slot | None] = []
         names = self._names[len(leading) :]
         for value, name, dtype in zip(inputs, names, dtypes(kernel)[len(leading) :], strict=True):
@@ -144,12 +160,16 @@ class Command:
         return self._prepared
 
     def run(self, leading: tuple[int, ...], inputs: list[object], dim: int) -> None:
-        """Prepare it and run it in this thread."""
-        self.prepare(leading, inputs, dim).run()
+        """Prepare it and run it in this thread; on CUDA it joins the stream that torch is on."""
+        prepared = self.prepare(leading, inputs, dim)
+        if self._device.type == "cpu":
+            prepared.run()
+        else:
+            self._recorded.launch(stream_of(self._device))
 
     def _point(self, slot: _Slot, value: Any) -> None:
         """Let an argument be this tensor; what Warp says against it is raised."""
-        fits = value.dtype is slot.dtype and value.is_cpu
+        fits = value.dtype is slot.dtype and value.device == self._device
         if slot.trailing:
             fits = fits and value.shape[-len(slot.trailing) :] == slot.trailing
         if not fits:
@@ -158,8 +178,8 @@ class Command:
         slot.descriptor.shape[0] = value.numel() // slot.size
 
     def _refuse(self, value: Tensor, slot: _Slot) -> None:
-        if not value.is_cpu:
-            raise ValueError(f"{self._kernel.key} runs on cpu and got a tensor on {value.device}")
+        if value.device != self._device:
+            raise ValueError(f"{self._kernel.key} runs on {self._device} and got a tensor on {value.device}")
         raise RuntimeError(
             f"Cannot convert a tensor of {value.dtype} and shape {tuple(value.shape)}: {self._kernel.key} takes items "
             f"of {slot.dtype} and shape {slot.trailing}"

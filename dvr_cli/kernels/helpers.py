@@ -176,7 +176,7 @@ class _Helper:
     def __init__(self, slots: torch.Tensor) -> None:
         self.asleep = True
         self._inputs: list[object] = [slots, PATIENCE]
-        self._command = Command(serve_kernel, (0,), self._inputs)
+        self._command = Command(serve_kernel, (0,), self._inputs, slots.device)
         self._calls: SimpleQueue[bool] = SimpleQueue()
         self._thread = threading.Thread(target=self._live, name="dvr-helper", daemon=True)
         self._thread.start()
@@ -256,7 +256,7 @@ class Helpers:
         inputs = [self._slots, slot, *job, PATIENCE]
         command = getattr(self._own, "command", None)
         if command is None:
-            command = self._own.command = Command(share_kernel, (0,), inputs)
+            command = self._own.command = Command(share_kernel, (0,), inputs, self._slots.device)
         try:
             command.run((0,), inputs, 1)
         finally:

@@ -25,7 +25,7 @@ import torch
 import warp as wp
 from torch import Tensor
 
-from dvr_cli.kernels.commands import Command, Prepared, can_be_recorded, described, load
+from dvr_cli.kernels.commands import Command, Prepared, can_be_recorded, described, load, stream_of
 from dvr_cli.kernels.helpers import Helpers
 from dvr_cli.processors import available_threads
 
@@ -113,7 +113,7 @@ class _Scatter:
     def in_slabs(self, count: int) -> list[Prepared]:
         """Launches for `count` slabs, or as many as there are planes."""
         edges = sorted({self.extent * edge // count for edge in range(count + 1)})
-        command = _command(self.kernel, (0, self.extent), self.inputs)
+        command = _command(self.kernel, (0, self.extent), self.inputs, self.target.device)
         whole = command.prepare((0, self.extent), self.inputs, self.samples)
         return [whole.led_by(*ends) for ends in itertools.pairwise(edges)]
 
@@ -128,7 +128,7 @@ class _Own(threading.local):
 
     def __init__(self) -> None:
         """Called in each thread that looks."""
-        self.commands: dict[wp.Kernel, Command] = {}
+        self.commands: dict[tuple[wp.Kernel, torch.device], Command] = {}
 
 
 _own = _Own()
@@ -164,22 +164,21 @@ def as_warp(tensor: Tensor) -> wp.array:
     return wp.from_torch(tensor.reshape(-1) if tensor.dtype == torch.float32 else tensor)
 
 
-def _run_on_cpu(kernel: wp.Kernel, leading: tuple[int, ...], inputs: list[object], dim: int) -> None:
-    """Run a kernel in this thread."""
+def _run(kernel: wp.Kernel, leading: tuple[int, ...], inputs: list[object], dim: int, device: torch.device) -> None:
+    """Run a kernel in this thread; on CUDA it joins the stream that torch is on."""
     if not can_be_recorded(inputs):
-        cpu = torch.device("cpu")
-        load(kernel.module, cpu)
-        arguments = described(kernel, inputs, len(leading), cpu)
-        wp.launch(kernel, dim=dim, inputs=[*leading, *arguments], device="cpu")
+        load(kernel.module, device)
+        arguments = described(kernel, inputs, len(leading), device)
+        wp.launch(kernel, dim=dim, inputs=[*leading, *arguments], device=str(device), stream=stream_of(device))
         return
-    _command(kernel, leading, inputs).run(leading, inputs, dim)
+    _command(kernel, leading, inputs, device).run(leading, inputs, dim)
 
 
-def _command(kernel: wp.Kernel, leading: tuple[int, ...], inputs: list[object]) -> Command:
+def _command(kernel: wp.Kernel, leading: tuple[int, ...], inputs: list[object], device: torch.device) -> Command:
     """This thread's record of the kernel's launch."""
-    command = _own.commands.get(kernel)
+    command = _own.commands.get((kernel, device))
     if command is None:
-        command = _own.commands[kernel] = Command(kernel, leading, inputs)
+        command = _own.commands[kernel, device] = Command(kernel, leading, inputs, device)
     return command
 
 
@@ -188,19 +187,17 @@ def launch(kernel: wp.Kernel, dim: int, inputs: list[object], device: torch.devi
     if dim == 0:
         return
     if device.type != "cpu":
-        arguments = described(kernel, inputs, 1, device)
-        stream = wp.stream_from_torch(torch.cuda.current_stream(device))
-        wp.launch(kernel, dim=dim, inputs=[0, *arguments], device=str(device), stream=stream)
+        _run(kernel, (0,), inputs, dim, device)
         return
 
     slices, helping = _slices(dim, least)
     if slices > 1 and _pool.helpers is not None and can_be_recorded(inputs):
-        prepared = _command(kernel, (0,), inputs).prepare((0,), inputs, dim)
+        prepared = _command(kernel, (0,), inputs, device).prepare((0,), inputs, dim)
         if _pool.helpers.share(prepared, dim, slices, helping):
             return
 
     def run(first: int, last: int) -> None:
-        _run_on_cpu(kernel, (first,), inputs, last - first)
+        _run(kernel, (first,), inputs, last - first, device)
 
     _share_out(run, dim, least)
 
@@ -288,14 +285,12 @@ def launch_slabs(kernel: wp.Kernel, extent: int, inputs: list[object], device: t
     """
     if samples == 0:
         return
-    if device.type != "cpu":
-        arguments = described(kernel, inputs, 2, device)
-        stream = wp.stream_from_torch(torch.cuda.current_stream(device))
-        wp.launch(kernel, dim=samples, inputs=[0, extent, *arguments], device=str(device), stream=stream)
-        return
     target, *others = inputs
     # Of a copy of the grid nobody would hear.
     assert isinstance(target, Tensor) and target.is_contiguous()
+    if device.type != "cpu":
+        _run(kernel, (0, extent), inputs, samples, device)
+        return
     others = [value.contiguous() if isinstance(value, Tensor) else value for value in others]
     scatter = _Scatter(kernel, extent, [target, *others], samples, target)
     if _own.waiting is not None:

@@ -32,7 +32,7 @@ def fresh(grid, points):
 @pytest.fixture
 def command():
     grid, points = grid_and_points(4, 3, 0)
-    return Command(lookup.value_kernel, (0,), [grid, 4, points, torch.zeros(3)])
+    return Command(lookup.value_kernel, (0,), [grid, 4, points, torch.zeros(3)], CPU)
 
 
 def test_other_tensors_and_numbers(command):
@@ -48,7 +48,7 @@ def test_the_stride_of_a_single_item_is_not_that_of_others():
     grid, points = grid_and_points(6, 20, 10)
     single = points[::5][:1]
     assert single.is_contiguous() and single.stride() == (15, 1)
-    command, out = Command(lookup.value_kernel, (0,), [grid, 6, single, torch.zeros(1)]), torch.zeros(20)
+    command, out = Command(lookup.value_kernel, (0,), [grid, 6, single, torch.zeros(1)], CPU), torch.zeros(20)
     command.run((0,), [grid, 6, points, out], 20)
     assert torch.equal(out, fresh(grid, points))
 
@@ -84,7 +84,7 @@ def test_nothing_is_kept_alive(command):
     grid, points = grid_and_points(6, 20, 7)
     out = torch.zeros(20)
     kept = [weakref.ref(tensor) for tensor in (grid, points, out)]
-    Command(lookup.value_kernel, (0,), [grid, 6, points, out]).run((0,), [grid, 6, points, out], 20)
+    Command(lookup.value_kernel, (0,), [grid, 6, points, out], CPU).run((0,), [grid, 6, points, out], 20)
     command.run((0,), [grid, 6, points, out], 20)
     del grid, points, out
     gc.collect()

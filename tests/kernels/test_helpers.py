@@ -14,6 +14,7 @@ from dvr_cli.kernels.commands import Command
 from dvr_cli.kernels.helpers import SLOTS, Helpers
 from dvr_cli.processors import available_threads
 
+CPU = torch.device("cpu")
 GRID = torch.rand(8, 8, 8, generator=torch.Generator().manual_seed(0))
 POINTS = 2 * torch.rand(4000, 3, generator=torch.Generator().manual_seed(1)) - 1
 
@@ -32,7 +33,7 @@ def looked_up(points=POINTS):
 def prepared(out, points=POINTS):
     """A launch does not keep its tensors alive."""
     inputs = [GRID, 8, points, out]
-    return Command(lookup.value_kernel, (0,), inputs).prepare((0,), inputs, len(points))
+    return Command(lookup.value_kernel, (0,), inputs, CPU).prepare((0,), inputs, len(points))
 
 
 def alive():
@@ -54,7 +55,7 @@ def test_nothing_is_done_twice(helpers):
     values = torch.ones(len(POINTS))
     once = torch.zeros(8, 8, 8)
     lookup.scatter(once, POINTS, values)
-    command = Command(lookup.scatter_kernel, (0, 8), [once.reshape(-1), 8, 1, POINTS, values])
+    command = Command(lookup.scatter_kernel, (0, 8), [once.reshape(-1), 8, 1, POINTS, values], CPU)
     for _ in range(200):
         grids = [torch.zeros(8, 8, 8) for _ in range(5)]
         launches = [
@@ -71,8 +72,8 @@ def test_launches_of_a_group_follow_each_other(helpers):
     places, out = torch.zeros(3 * count), torch.zeros(count)
     first, second = [GRID, 8, POINTS[: 3 * count], places], [GRID, 8, places.view(-1, 3), out]
     group = [
-        Command(lookup.value_kernel, (0,), first).prepare((0,), first, 3 * count),
-        Command(lookup.value_kernel, (0,), second).prepare((0,), second, count),
+        Command(lookup.value_kernel, (0,), first, CPU).prepare((0,), first, 3 * count),
+        Command(lookup.value_kernel, (0,), second, CPU).prepare((0,), second, count),
     ]
     expected = looked_up(looked_up(POINTS[: 3 * count]).view(-1, 3))
     for _ in range(50):
