@@ -138,7 +138,8 @@ def bent(place: Place) -> list[Tensor]:
     ball = place.ball
     views, pixels = mask_pixels(ball, 3)
     origins, directions = ball.rays(views, pixels)
-    (grid,), points = place.here(GRID), origins + 2.5 * directions
+    # As steep as distances are: bends are small differences, in which a steeper field would show the points' rounding.
+    (grid,), points = place.here(0.02 * GRID), origins + 2.5 * directions
     asked, lengths = bends.points_around(ball, views, pixels, points, -directions, 0.1)
     values = lookup.grid_value(grid, asked.reshape(-1, 3)).reshape(-1, bends.POINTS)
     return [asked, lengths, bends.bends_of(values, lengths, -directions, directions, 0.1)]
