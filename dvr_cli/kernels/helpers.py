@@ -2,7 +2,8 @@
 
 A thread that sleeps takes up to a tenth of a millisecond to wake, and once awake it waits for the interpreter's lock
 while another thread has it: together longer than many a launch. So helpers wait for work in native code, looking at
-memory again and again, and only when nothing has come for a while do they sleep.
+memory again and again. When nothing has come for a while they look less often, and rest in between: the thread whose
+work they wait for may be waiting for their core. Then they sleep.
 
 Whoever launches writes a job into a slot. That thread and all helpers that are awake take one slice of the job after
 the other until none is left. Nobody waits for a helper that sleeps: one that comes late finds nothing to do.
@@ -34,9 +35,11 @@ OVER = 24
 LARGEST = 4096
 """Bytes of a kernel's arguments, at most."""
 PATIENCE = 10_000
-"""Looks, some 30 nanoseconds each, after which a helper sleeps and one who waits for helpers asks less often."""
+"""Looks, some 30 nanoseconds each, after which a helper rests and one who waits for helpers asks less often."""
 REST = 5e-5
-"""Seconds between askings then."""
+"""Seconds between askings then, and of a helper's rest."""
+RESTS = 20
+"""After so many of them without work a helper sleeps."""
 
 _COMMON = f"""
     using word = long long;
@@ -86,13 +89,19 @@ _COMMON = f"""
 _SERVE = f"""
 #if !defined(__CUDA_ARCH__)
     {_COMMON}
-    int looks = 0;
-    while (looks < patience) {{
+    int looks = 0, rests = 0;
+    while (rests < {RESTS}) {{
         bool found = false;
         for (int slot = 0; slot < {SLOTS}; ++slot)
             found |= take((word*)slots.data + {STRIDE} * slot);
-        looks = found ? 0 : looks + 1;
-        look_away();
+        if (found) {{
+            looks = rests = 0;
+        }} else if (++looks < patience) {{
+            look_away();
+        }} else {{
+            ((void (*)(unsigned))usleep)({round(REST * 1e6)});
+            ++rests;
+        }}
     }}
 #endif
 """
@@ -128,8 +137,8 @@ _SHARE = f"""
 
 
 @wp.func_native(_SERVE)
-def serve(slots: wp.array(dtype=wp.int64), patience: int):
-    """Take slices until none has been there for `patience` looks."""
+def serve(slots: wp.array(dtype=wp.int64), patience: int, usleep: wp.int64):
+    """Take slices until none has been there for `patience` looks and some rests; `usleep` is where that function is."""
 
 
 @wp.func_native(_SHARE)
@@ -151,8 +160,8 @@ def share(
 
 
 @wp.kernel
-def serve_kernel(first: int, slots: wp.array(dtype=wp.int64), patience: int):
-    serve(slots, patience)
+def serve_kernel(first: int, slots: wp.array(dtype=wp.int64), patience: int, usleep: wp.int64):
+    serve(slots, patience, usleep)
 
 
 @wp.kernel
@@ -170,28 +179,41 @@ def share_kernel(
     share(slots, slot, slices, function, arguments, size, extent, patience)
 
 
+def _address_of_usleep() -> int:
+    """Of the C library's function; compiled kernels are linked with nothing."""
+    return ctypes.cast(ctypes.CDLL(None).usleep, ctypes.c_void_p).value or 0
+
+
 class _Helper:
     """A thread that sleeps until it is called, then serves until nothing comes any more."""
 
     def __init__(self, slots: torch.Tensor) -> None:
         self.asleep = True
-        self._inputs: list[object] = [slots, PATIENCE]
+        self._called = False
+        self._inputs: list[object] = [slots, PATIENCE, _address_of_usleep()]
         self._command = Command(serve_kernel, (0,), self._inputs, slots.device)
         self._calls: SimpleQueue[bool] = SimpleQueue()
         self._thread = threading.Thread(target=self._live, name="dvr-helper", daemon=True)
         self._thread.start()
 
-    def call(self, go_on: bool = True) -> None:
-        """Wake it; for the last time if it shall not go on."""
-        self.asleep = False
-        self._calls.put(go_on)
+    def call(self) -> None:
+        """Wake it, or let it look again before it sleeps."""
+        if not self._called:
+            self._called = True
+            self._calls.put(True)
+
+    def end(self) -> None:
+        """Let it end; nobody may call it any more."""
+        self._calls.put(False)
 
     def join(self) -> None:
-        """Wait for its end, after the last call."""
+        """Wait for that."""
         self._thread.join()
 
     def _live(self) -> None:
         while self._calls.get():
+            # From here on another call is another look: nothing that comes is missed.
+            self._called = self.asleep = False
             self._command.run((0,), self._inputs, 1)
             self.asleep = True
 
@@ -227,7 +249,7 @@ class Helpers:
     def end(self) -> None:
         """Let all helpers end."""
         for helper in self._helpers:
-            helper.call(go_on=False)
+            helper.end()
         for helper in self._helpers:
             helper.join()
         self._helpers = []
@@ -239,12 +261,20 @@ class Helpers:
             return False
         try:
             self._begin()
-            for helper in itertools.islice((helper for helper in self._helpers if helper.asleep), most):
-                helper.call()
+            self._call(most)
             self._share(slot, job)
         finally:
             self._free.append(slot)
         return True
+
+    def _call(self, most: int) -> None:
+        """Wake so many. Those that look awake may have looked for the last time and wait for the lock to say so."""
+        for helper in self._helpers:
+            if not helper.asleep:
+                helper.call()
+            elif most > 0:
+                most -= 1
+                helper.call()
 
     def _begin(self) -> None:
         if not self._helpers:

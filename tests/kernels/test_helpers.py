@@ -106,6 +106,40 @@ def test_many_threads_share_at_once(helpers):
     assert len(refused) < 100 * len(threads)
 
 
+def busy_seconds(thread):
+    """CPU time that a thread has taken."""
+    return time.clock_gettime(time.pthread_getcpuclockid(thread.ident))
+
+
+def keep_the_lock(seconds):
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        pass
+
+
+def test_who_waits_for_the_lock_to_go_to_sleep_is_woken():
+    """A helper that has found nothing for a while needs the interpreter's lock to say so, which takes until the next
+    launch when Python is busy in between: it must not sleep through that one."""
+    many = POINTS.repeat(500, 1)
+    out, shares, interval = torch.empty(len(many)), [], sys.getswitchinterval()
+    before, helpers, short, long = alive(), Helpers(1), prepared(out[: len(POINTS)]), prepared(out, many)
+    # Python gives the lock away in native code only.
+    sys.setswitchinterval(10)
+    try:
+        for _ in range(5):
+            helpers.share(short, len(POINTS), 4, most=1)
+            keep_the_lock(0.01)
+            (helper,) = set(alive()) - set(before)
+            busy = busy_seconds(helper), time.thread_time()
+            helpers.share(long, len(many), 64, most=1)
+            shares.append((busy_seconds(helper) - busy[0]) / (time.thread_time() - busy[1]))
+    finally:
+        sys.setswitchinterval(interval)
+        helpers.end()
+    assert torch.equal(out[: len(POINTS)], looked_up())
+    assert min(shares) > 0.2
+
+
 def test_too_many_arguments_are_not_shared(helpers, monkeypatch):
     monkeypatch.setattr(helpers_module, "LARGEST", 16)
     out = torch.full((len(POINTS),), -1.0)
