@@ -28,9 +28,6 @@ from dvr_cli.rendering.surface import Surface, first_hit, surface_at
 Sums = dict[str, tuple[Tensor, Tensor]]
 """Reported values by name: sum and number."""
 
-PARTS = 2
-"""In so many parts a CPU works on a step's rays, whatever the number of threads, which must not change sums. More of
-them take turns in the caches: four made one thread a quarter slower."""
 BEND_REACH = 1.5
 """Voxels over which the bending of patches is measured."""
 STEPS_BETWEEN_BANDS = 8
@@ -86,20 +83,12 @@ def accumulate(
     generator: torch.Generator,
 ) -> dict[str, Tensor]:
     """Draw rays, add the losses' gradients and curvatures to the field's, and return the mean losses."""
-    drawn = pool.draw(level.rays or settings.rays_per_step, generator)
-    count = PARTS if stack.gray.device.type == "cpu" else 1
-    parts = drawn.tensor_split(count)
-    seeds = torch.randint(2**62, (count,), generator=generator).tolist()
+    looks = pool.look(stack, pool.draw(level.rays or settings.rays_per_step, generator))
     trust = trust_in_edges(state, settings.losses.edge_doubt)
-
-    def work(part: int) -> Sums:
-        own = torch.Generator().manual_seed(seeds[part])
-        return _accumulate_part(field, stack, pool.look(stack, parts[part]), trust, neighbours, settings, level, own)
-
-    found = launch.in_parts(work, count)
-    summed = torch.stack([torch.stack([n for pair in of_part.values() for n in pair]) for of_part in found]).sum(dim=0)
-    totals, numbers = summed.reshape(-1, 2).unbind(dim=1)
-    means = dict(zip(found[0], (totals / numbers.clamp(min=1)).unbind(), strict=True))
+    with launch.scatters_together():
+        sums = _add_losses(field, stack, looks, trust, neighbours, settings, level, generator)
+    totals, numbers = torch.stack([n for pair in sums.values() for n in pair]).reshape(-1, 2).unbind(dim=1)
+    means = dict(zip(sums, (totals / numbers.clamp(min=1)).unbind(), strict=True))
     edge_hits = means.pop("edge_hits")
     if not pool.has_edges:
         # Without the edges of masks there are no silhouettes to speak of.
@@ -109,7 +98,7 @@ def accumulate(
     return means
 
 
-def _accumulate_part(
+def _add_losses(
     field: GridField,
     stack: ViewArrays,
     looks: Looks,
@@ -119,7 +108,7 @@ def _accumulate_part(
     level: Level,
     generator: torch.Generator,
 ) -> Sums:
-    """The same for some of a step's rays; what is reported as sums and numbers."""
+    """What `accumulate` adds for these rays; what is reported, as sums and numbers."""
     weights, photometric = settings.losses, settings.photometric
     ray_views, ray_pixels, _, origins, directions, mask, rgb = looks
     hits = first_hit(field, origins, directions)

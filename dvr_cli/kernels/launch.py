@@ -6,8 +6,9 @@ works on item `first + wp.tid()`. Slices of one launch must not write to the sam
 given slabs of the grid instead of slices of the samples, so that results do not depend on the number of threads. A
 launch returns when all its slices are done.
 
-Between launches there is work that one thread does. Where the items of a whole chain of launches do not depend on each
-other, `in_parts` runs the chain on parts of them side by side.
+Slices of a launch that scatters look at each other's samples, so launches that scatter to different grids are better
+run side by side: `scatters_together`. Work in Python whose parts do not depend on each other runs side by side:
+`in_parts`.
 """
 
 import atexit
@@ -102,7 +103,7 @@ def _end_helpers() -> None:
 
 @dataclass
 class _Scatter:
-    """A launch of a scattering kernel that waits until all parts are done."""
+    """A launch of a scattering kernel that waits for others."""
 
     kernel: wp.Kernel
     extent: int
@@ -122,7 +123,7 @@ class _Own(threading.local):
     """What each thread has for itself."""
 
     waiting: list[_Scatter] | None = None
-    """Scatters of the part that this thread is at; None outside of parts."""
+    """Scatters that this thread puts off; None where it does not."""
     share: int | None = None
     """Threads that a launch within a part may use; None outside of parts."""
 
@@ -205,24 +206,35 @@ def launch(kernel: wp.Kernel, dim: int, inputs: list[object], device: torch.devi
 def in_parts(work: Callable[[int], Part], count: int) -> list[Part]:
     """`work(0)` to `work(count - 1)`, side by side on the CPU's threads; their results in order.
 
-    Parts may gather from grids that they share, and scatter to them: scatters are carried out when all parts are done,
-    in the order of the parts, so that sums depend on the number of parts but not of threads. On CUDA take one part.
+    Parts may gather from what they share, but not scatter: of the sums' order nobody could be sure.
     """
     results: list[Part | None] = [None] * count
-    scatters: list[list[_Scatter]] = [[] for _ in range(count)]
 
     def run(first: int, last: int) -> None:
         for part in range(first, last):
-            _own.waiting, _own.share = scatters[part], max(1, _pool.threads // count)
+            _own.share = max(1, _pool.threads // count)
             try:
                 results[part] = work(part)
             finally:
-                _own.waiting, _own.share = None, None
+                _own.share = None
 
     _share_out(run, count, 1)
-    waiting = [scatter for of_part in scatters for scatter in of_part]
-    _scatter(waiting)
     return results  # type: ignore[return-value]
+
+
+@contextmanager
+def scatters_together() -> Iterator[None]:
+    """Put off this thread's scatters to the end of the block, where they run side by side; on CUDA nothing waits.
+
+    Scatters to the same grid keep their order, so sums do not depend on the number of threads.
+    """
+    waiting: list[_Scatter] = []
+    _own.waiting = waiting
+    try:
+        yield
+    finally:
+        _own.waiting = None
+    _scatter(waiting)
 
 
 def _slices(extent: int, least: int) -> tuple[int, int]:
@@ -286,6 +298,7 @@ def launch_slabs(kernel: wp.Kernel, extent: int, inputs: list[object], device: t
     if samples == 0:
         return
     target, *others = inputs
+    assert _own.share is None, "parts may not scatter"
     # Of a copy of the grid nobody would hear.
     assert isinstance(target, Tensor) and target.is_contiguous()
     if device.type != "cpu":

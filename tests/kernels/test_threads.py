@@ -10,20 +10,49 @@ from tests.kernels.tiny_views import ball_sdf, rays_at_ball
 
 
 def in_parts(place):
-    """Parts that march, look up at the hits and scatter there, as the parts of a step do."""
-    grid, sdf = torch.zeros(N, N, N), ball_sdf(N)
+    """Parts that march and look up at the hits."""
+    sdf = ball_sdf(N)
     origins, directions = rays_at_ball(5000)
 
     def part(index):
         own = slice(1250 * index, 1250 * (index + 1))
         t, hit, *_ = march.march(sdf, origins[own], directions[own])
-        points = (origins[own] + t[:, None] * directions[own])[hit]
-        values = lookup.grid_value(GRID, points)
-        lookup.scatter(grid, points, values)
-        assert grid.count_nonzero() == 0  # Scatters wait until all parts are done.
-        return values.sum()
+        return lookup.grid_value(GRID, (origins[own] + t[:, None] * directions[own])[hit]).sum()
 
-    return grid, torch.stack(launch.in_parts(part, 4))
+    return [torch.stack(launch.in_parts(part, 4))]
+
+
+def scattered_together(place):
+    """To the same grid and to others."""
+    grids = [torch.zeros(N, N, N) for _ in range(3)]
+    with launch.scatters_together():
+        for grid, share in zip([*grids, grids[0]], (1.0, 0.5, 0.25, 0.1), strict=True):
+            lookup.scatter(grid, share * POINTS, POINTS[:, 0].contiguous())
+        assert all(grid.count_nonzero() == 0 for grid in grids)
+    return grids
+
+
+def test_scatters_put_off_add_the_same():
+    at_once, launched = torch.zeros(N, N, N), scattered_together(None)[0]
+    for share in (1.0, 0.1):
+        lookup.scatter(at_once, share * POINTS, POINTS[:, 0].contiguous())
+    assert torch.equal(at_once, launched)
+
+
+def test_scatters_that_an_error_put_an_end_to_are_given_up():
+    grid = torch.zeros(N, N, N)
+    with pytest.raises(ValueError, match="midway"), launch.scatters_together():
+        lookup.scatter(grid, POINTS, POINTS[:, 0].contiguous())
+        raise ValueError("midway")
+    assert grid.count_nonzero() == 0
+    lookup.scatter(grid, POINTS, POINTS[:, 0].contiguous())
+    assert grid.count_nonzero() > 0
+
+
+def test_parts_may_not_scatter():
+    grid = torch.zeros(N, N, N)
+    with pytest.raises(AssertionError, match="may not scatter"):
+        launch.in_parts(lambda _: lookup.scatter(grid, POINTS, POINTS[:, 0].contiguous()), 2)
 
 
 def test_an_error_in_a_part_is_raised_and_ends_the_parts(ball):
@@ -42,7 +71,7 @@ def test_an_error_in_a_part_is_raised_and_ends_the_parts(ball):
         assert launch.in_parts(lambda index: index, 3) == [0, 1, 2]
 
 
-@pytest.mark.parametrize("work", [*WORKS, in_parts])
+@pytest.mark.parametrize("work", [*WORKS, in_parts, scattered_together])
 def test_number_of_threads_changes_nothing(ball, work):
     results = []
     for threads in (1, 2, 3, 9):
