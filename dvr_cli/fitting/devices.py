@@ -12,8 +12,8 @@ from dvr_cli.errors import DeviceError
 from dvr_cli.fitting.events import Message
 
 KERNEL_MODULES = (
-    "band", "bends", "cut", "helpers", "hull", "inner_edges", "long_waves", "lookup", "march", "patches", "pixels",
-    "silhouettes", "worth",
+    "band", "bends", "cut", "distances", "helpers", "hull", "inner_edges", "long_waves", "lookup", "march", "patches",
+    "pixels", "silhouettes", "worth",
 )  # fmt: skip
 _PATIENCE = 1.5
 """Seconds after which loading the kernels must mean compiling them."""

@@ -14,6 +14,7 @@ from dvr_cli.fields.grid import GridField
 from dvr_cli.fitting import initial
 from dvr_cli.fitting.depth_targets import SparseTargets, with_known_depth
 from dvr_cli.fitting.working_cube import WorkingCube, cube_hull
+from dvr_cli.kernels.distances import signed_distance
 from dvr_cli.kernels.views import ViewArrays
 
 NEIGHBOURS = 8
@@ -34,8 +35,7 @@ def first_field(
     `dense` are distances along the rays of the stack's pixels, 0 where unknown.
     """
     device = stack.gray.device
-    sdf = initial.signed_distance(cube_hull(stack, cube, start.voxels))
-    hull = torch.as_tensor(sdf).to(device)
+    sdf = hull = signed_distance(torch.as_tensor(cube_hull(stack, cube, start.voxels)).to(device))
     compare = start.carve and stack.count >= FEWEST_VIEWS
     votes = dense is not None or (sparse is not None and len(sparse.pair_points) > 0)
     if compare or votes:
@@ -44,6 +44,6 @@ def first_field(
         else:
             depth = initial.empty_maps(stack, start.pixel_step)
         depth = with_known_depth(depth, stack, sparse, dense)
-        sdf = initial.signed_distance(initial.carve(stack, hull, depth, start))
+        sdf = signed_distance(torch.as_tensor(initial.carve(stack, hull, depth, start)).to(device))
     # The distance to a set of vertices has steps of one voxel; this rounds them.
-    return GridField(torch.as_tensor(ndimage.gaussian_filter(sdf, 1.0)).to(device))
+    return GridField(torch.as_tensor(ndimage.gaussian_filter(sdf.cpu().numpy(), 1.0)).to(device))

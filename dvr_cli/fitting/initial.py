@@ -17,7 +17,6 @@ from torch import Tensor
 from dvr_cli.config import Start
 from dvr_cli.fitting.smooth_cut import smooth_cut
 from dvr_cli.kernels import hull as hull_kernels
-from dvr_cli.kernels import launch
 from dvr_cli.kernels.views import OBJECT, ViewArrays
 
 CUT_ITERATIONS = (300, 80, 30)
@@ -47,21 +46,6 @@ def places_on(
     widths = -(-stack.widths.long() // maps.step)
     column, row = (pixels.long() // maps.step).unbind(dim=1)
     return maps.starts[views.long()] + row * widths[views.long()] + column
-
-
-def signed_distance(inside: Bool[np.ndarray, "n n n"]) -> Float[np.ndarray, "n n n"]:
-    """Signed distance, in unit space, to the boundary between True and False vertices; half a voxel exact."""
-    n = inside.shape[0]
-    if not inside.any():
-        return np.ones(inside.shape, np.float32)
-    # Within the object the nearest vertex outside is not beyond the first layer around it.
-    (extent,) = ndimage.find_objects(inside.view(np.uint8))
-    box = tuple(slice(max(side.start - 1, 0), side.stop + 1) for side in extent)
-    sides = (~inside, inside[box])
-    outer, inner = launch.in_parts(lambda side: ndimage.distance_transform_edt(sides[side]).astype(np.float32), 2)
-    sdf = outer - 0.5
-    sdf[box][inside[box]] = 0.5 - inner[inside[box]]
-    return (sdf * (2.0 / (n - 1))).astype(np.float32)
 
 
 def neighbour_views(stack: ViewArrays, count: int) -> Int[Tensor, "v m"]:

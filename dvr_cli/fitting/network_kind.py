@@ -15,9 +15,9 @@ from dvr_cli.fields.mlp import NetworkField
 from dvr_cli.fitting.course import Course
 from dvr_cli.fitting.depth_terms import MOST_DRAWN, DepthTargets
 from dvr_cli.fitting.events import Message
-from dvr_cli.fitting.initial import signed_distance
 from dvr_cli.fitting.network_start import fit_to_grid
 from dvr_cli.fitting.network_step import Draws, KnownPoints, Pixels, draw_patches, step_losses
+from dvr_cli.kernels.distances import signed_distance
 from dvr_cli.kernels.hull import visual_hull
 from dvr_cli.kernels.march import march
 from dvr_cli.kernels.views import ViewArrays
@@ -163,8 +163,7 @@ class NetworkStepper:
 
 def hull_of(stack: ViewArrays, voxels: int) -> Float[Tensor, "n n n"]:
     """Signed distances to the visual hull of the masks."""
-    inside = visual_hull(stack, voxels, radius=torch.inf).cpu().numpy()
-    return torch.as_tensor(signed_distance(inside)).to(stack.gray.device)
+    return signed_distance(visual_hull(stack, voxels, radius=torch.inf))
 
 
 def begins_at_hull(settings: Settings) -> bool:

@@ -13,10 +13,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from dvr_cli.fitting.initial import mask_pixels, signed_distance
+from dvr_cli.fitting.initial import mask_pixels
 from dvr_cli.fitting.stereo_settings import MvsLevel, MvsSettings
 from dvr_cli.fitting.working_cube import WorkingCube, cube_hull, in_cube, working_cube
 from dvr_cli.kernels import patchmatch
+from dvr_cli.kernels.distances import signed_distance
 from dvr_cli.kernels.matching import Comparing, matching_of, with_known
 from dvr_cli.kernels.planes import NO_PLANE
 from dvr_cli.kernels.views import ViewArrays, divisor_for, stack_views
@@ -67,8 +68,8 @@ def region_of(views: Sequence[LoadedView], unit_from_world: Float[np.ndarray, "4
     """The cube around the visual hull and the hull in it; SceneError when it is empty."""
     stack = stack_views(views, unit_from_world, divisor_for(views, 200), device)
     cube = working_cube(stack, unit_from_world)
-    hull = signed_distance(cube_hull(in_cube(stack, cube), cube, settings.hull_voxels))
-    return Region(cube, torch.as_tensor(hull).to(device))
+    inside = cube_hull(in_cube(stack, cube), cube, settings.hull_voxels)
+    return Region(cube, signed_distance(torch.as_tensor(inside).to(device)))
 
 
 def source_views(stack: ViewArrays, hull: Float[Tensor, "n n n"], count: int) -> Int[Tensor, "v m"]:

@@ -17,12 +17,12 @@ from dvr_cli.config import Settings
 from dvr_cli.errors import SceneError
 from dvr_cli.fields.grid import GridField
 from dvr_cli.fitting.depth_targets import SparseTargets, with_known_depth
-from dvr_cli.fitting.initial import signed_distance
 from dvr_cli.fitting.seen_depth import SeenDepth
 from dvr_cli.fitting.smooth_cut import smooth_cut
 from dvr_cli.fitting.surroundings import distance_maps
 from dvr_cli.fitting.working_cube import HULL_VOXELS, LARGEST, MARGIN, WorkingCube, in_cube
 from dvr_cli.kernels import hull as hull_kernels
+from dvr_cli.kernels.distances import signed_distance
 from dvr_cli.kernels.views import ViewArrays
 from dvr_cli.scenes.cameras import similarity_scale
 
@@ -83,13 +83,13 @@ def unmasked_field(
     SceneError when nothing is left.
     """
     votes = _votes(small, seen, cube, settings, settings.surroundings.voxels, sparse, dense)
-    inside = smooth_cut(votes.outside, votes.domain).cpu().numpy()
+    inside = smooth_cut(votes.outside, votes.domain)
     if not inside.any():
         raise SceneError(
             "Nothing is left in the region of interest: the photographs see through all of it.\n"
             "Check with dvr inspect SCENE where the region of interest lies; masks or sparse points say it better."
         )
-    sdf = ndimage.gaussian_filter(signed_distance(inside), 1.0)
+    sdf = ndimage.gaussian_filter(signed_distance(inside).cpu().numpy(), 1.0)
     return GridField(torch.as_tensor(sdf).to(small.gray.device))
 
 

@@ -8,7 +8,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from dvr_cli.config import Start
-from dvr_cli.fitting.initial import DepthMaps, carve, mask_pixels, signed_distance
+from dvr_cli.fitting.initial import DepthMaps, carve, mask_pixels
+from dvr_cli.kernels.distances import signed_distance
 from dvr_cli.kernels.hull import visual_hull
 from dvr_cli.kernels.views import ViewArrays
 from tests.kernels.tiny_views import RADIUS, ball_views
@@ -75,7 +76,7 @@ def scene() -> Bowl:
     stack = replace(whole, masks=masks)
     axis = torch.linspace(-1, 1, N)
     vertices = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), dim=-1)
-    hull = torch.as_tensor(signed_distance(visual_hull(stack, N).numpy()))
+    hull = signed_distance(visual_hull(stack, N))
     return Bowl(stack, hull, places, hits[hit], t[hit], bowl(vertices))
 
 

@@ -10,6 +10,7 @@ from dvr_cli.kernels import (
     band,
     bends,
     cut,
+    distances,
     hull,
     inner_edges,
     long_waves,
@@ -116,6 +117,10 @@ def cut_out(place: Place) -> list[Tensor]:
     return [*dual, u, ahead]
 
 
+def measured(place: Place) -> list[Tensor]:
+    return [distances.signed_distance(*place.here(GRID > 1))]
+
+
 def compared(place: Place) -> list[Tensor]:
     ball = place.ball
     views, pixels = mask_pixels(ball, 3)
@@ -162,4 +167,4 @@ def carved(place: Place) -> list[Tensor]:
     ]
 
 
-WORKS = (scattered, looked_up, looked_at, asked, cut_out, marched, updated, compared, bent, carved)
+WORKS = (scattered, looked_up, looked_at, asked, cut_out, measured, marched, updated, compared, bent, carved)
