@@ -114,7 +114,7 @@ def reconstruct_command(
     output.note(f"{loaded.name}: {len(loaded.views)} views ({loaded.format}){held_out}")
     output.note(f"Region of interest: {loaded.bounds_source}")
     # It takes two seconds to import, about as long as the checks.
-    Thread(target=import_module, args=("dvr_cli.commands.fit",)).start()
+    Thread(target=import_module, args=("torch",)).start()
     checked(loaded, reading, run_path, settings, output)
     if how.no_masks or not any(view.mask_path for view in loaded.views):
         output.note("No masks: everything in the region of interest is reconstructed. (--masks auto makes some)")
