@@ -1,7 +1,7 @@
 """Launches that are prepared once and used again with other arguments.
 
 Warp checks and packs all arguments of a launch anew, which takes longer than many a kernel does. A step of the fit has
-some sixty launches, and the interpreter's lock lets one thread at a time prepare them, so that this time is nobody's to
+some forty launches, and the interpreter's lock lets one thread at a time prepare them, so that this time is nobody's to
 share, and a GPU waits for it. Here a kernel's first launch is recorded; later ones write addresses and numbers in their
 places.
 """

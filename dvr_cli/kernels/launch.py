@@ -273,6 +273,9 @@ def _scatter(waiting: list[_Scatter]) -> None:
 
     Looking at samples that belong to other slabs costs half as much as scattering them, so slabs are a last resort.
     """
+    if not waiting:
+        # As always on CUDA: helpers would be woken for nothing.
+        return
     by_target: dict[int, list[_Scatter]] = {}
     for scatter in waiting:
         by_target.setdefault(scatter.target.data_ptr(), []).append(scatter)
