@@ -7,15 +7,18 @@ step's cost does not depend on the size of the grid. `curvature` grids beside th
 the losses.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from dvr_cli.fields.protocol import RayHits
-from dvr_cli.kernels import lookup
+from dvr_cli.kernels import lookup, scatter
 from dvr_cli.kernels.march import march
+from dvr_cli.kernels.resize import resize
 
 
 class _Value(torch.autograd.Function):
@@ -28,7 +31,7 @@ class _Value(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, value_gradient: Tensor) -> tuple[None, None]:
-        lookup.scatter(ctx.sdf.grad, ctx.points, value_gradient)
+        scatter.scatter(ctx.sdf.grad, ctx.points, value_gradient)
         return None, None
 
 
@@ -49,11 +52,9 @@ class _Surface(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, t_gradient: Tensor | None, points_gradient: Tensor | None, *_: Any) -> tuple[None, ...]:
         points, directions, slope = ctx.saved_tensors
-        if points_gradient is not None:
-            along = (points_gradient * directions).sum(dim=1)
-            t_gradient = along if t_gradient is None else t_gradient + along
-        if t_gradient is not None:
-            lookup.scatter(ctx.sdf.grad, points, -t_gradient / slope)
+        if t_gradient is not None or points_gradient is not None:
+            asked = lookup.implicit_gradient(t_gradient, points_gradient, directions, slope)
+            scatter.scatter(ctx.sdf.grad, points, asked)
         return (None,) * 5
 
 
@@ -71,11 +72,10 @@ class _Colour(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, colour_gradient: Tensor) -> tuple[None, None, Tensor, None, None]:
         (albedo, sheen), (points, directions) = ctx.grids, ctx.saved_tensors
-        lookup.scatter(albedo.grad, points, colour_gradient)
-        by_axis = directions[:, :, None] * colour_gradient[:, None, :]
-        lookup.scatter(sheen.grad, points, by_axis.reshape(-1, 9))
-        slope = lookup.grid_colour_slope(albedo, sheen, points, directions, colour_gradient)
-        return None, None, ctx.passed_on * slope, None, None
+        scatter.scatter(albedo.grad, points, colour_gradient)
+        scatter.scatter_by_axis(sheen.grad, points, directions, colour_gradient)
+        slope = lookup.grid_colour_slope(albedo, sheen, points, directions, colour_gradient, ctx.passed_on)
+        return None, None, slope, None, None
 
 
 class GridField(nn.Module):
@@ -98,12 +98,12 @@ class GridField(nn.Module):
         m = (n + 1) // 2
         self.sdf = nn.Parameter(sdf.contiguous())
         self.albedo = nn.Parameter(torch.full((n, n, n, 3), 0.5, device=device) if albedo is None else albedo)
-        self.sheen = nn.Parameter(torch.zeros(m, m, m, 9, device=device) if sheen is None else sheen)
+        self.sheen = nn.Parameter(_zeros((m, m, m, 9), device) if sheen is None else sheen)
         for parameter in self.parameters():
-            parameter.grad = torch.zeros_like(parameter)
-        self.sdf_curvature = torch.zeros_like(sdf)
-        self.albedo_curvature = torch.zeros(n, n, n, device=device)
-        self.sheen_curvature = torch.zeros(m, m, m, device=device)
+            parameter.grad = _zeros(parameter.shape, device)
+        self.sdf_curvature = _zeros((n, n, n), device)
+        self.albedo_curvature = _zeros((n, n, n), device)
+        self.sheen_curvature = _zeros((m, m, m), device)
 
     @property
     def voxels(self) -> int:
@@ -141,22 +141,22 @@ class GridField(nn.Module):
 
     def add_gradient(self, points: Float[Tensor, "p 3"], gradient: Float[Tensor, "p"]) -> None:
         """Add a loss's gradient with respect to the values at these points; what `value` does in a backward pass."""
-        lookup.scatter(gradient_buffer(self.sdf), points, gradient)
+        scatter.scatter(gradient_buffer(self.sdf), points, gradient)
 
     def add_curvature(self, points: Float[Tensor, "p 3"], curvature: Float[Tensor, "p"]) -> None:
         """Tell the optimiser how strongly the losses at these points curve with the field's value."""
-        lookup.scatter(self.sdf_curvature, points, curvature)
+        scatter.scatter(self.sdf_curvature, points, curvature)
 
     def add_colour_curvature(self, points: Float[Tensor, "p 3"], curvature: Float[Tensor, "p"]) -> None:
         """The same for the colour."""
-        lookup.scatter(self.albedo_curvature, points, curvature)
-        lookup.scatter(self.sheen_curvature, points, curvature)
+        scatter.scatter(self.albedo_curvature, points, curvature)
+        scatter.scatter(self.sheen_curvature, points, curvature)
 
     def resized(self, voxels: int) -> "GridField":
         """The same field on another number of vertices, by trilinear interpolation; gradients start from zero."""
         with torch.no_grad():
-            sdf = _resize(self.sdf[..., None], voxels)[..., 0]
-            return GridField(sdf, _resize(self.albedo, voxels), _resize(self.sheen, (voxels + 1) // 2))
+            sdf, albedo, sheen = (parameter.detach() for parameter in self.parameters())
+            return GridField(resize(sdf, voxels), resize(albedo, voxels), resize(sheen, (voxels + 1) // 2))
 
 
 def gradient_buffer(parameter: Tensor) -> Tensor:
@@ -166,7 +166,11 @@ def gradient_buffer(parameter: Tensor) -> Tensor:
     return parameter.grad
 
 
-def _resize(grid: Float[Tensor, "n n n c"], voxels: int) -> Float[Tensor, "m m m c"]:
-    moved = grid.detach().permute(3, 0, 1, 2)[None]
-    resized = nn.functional.interpolate(moved, (voxels,) * 3, mode="trilinear", align_corners=True)
-    return resized[0].permute(1, 2, 3, 0).contiguous()
+def _zeros(shape: Sequence[int], device: torch.device) -> Tensor:
+    """Zeros; on a CPU from the system, which gives memory to pages only when something is written to them.
+
+    Most of a grid is far from the surface, and its gradients and curvatures stay what they are.
+    """
+    if device.type == "cpu":
+        return torch.from_numpy(np.zeros(shape, np.float32))
+    return torch.zeros(*shape, device=device)

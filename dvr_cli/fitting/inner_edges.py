@@ -15,9 +15,10 @@ from torch import Tensor
 
 from dvr_cli.config import Level, Settings
 from dvr_cli.fields.grid import GridField
+from dvr_cli.kernels.draws import toss
 from dvr_cli.kernels.inner_edges import ask_rims, planes_met, rays_beside
 from dvr_cli.kernels.patches import patch_ncc
-from dvr_cli.kernels.rows import rows
+from dvr_cli.kernels.rows import rows_of
 from dvr_cli.kernels.views import ViewArrays
 
 SHARE = 0.25
@@ -42,7 +43,7 @@ class Compared(NamedTuple):
 
     def of(self, index: Int[Tensor, "i"]) -> "Compared":
         """Some of the rays."""
-        return Compared(*(rows(part, index) for part in self))
+        return Compared(*rows_of(self, index))
 
 
 def add_inner_edges(
@@ -51,13 +52,16 @@ def add_inner_edges(
     rays: Compared,
     settings: Settings,
     level: Level,
-    generator: torch.Generator,
+    seeds: tuple[int, int],
 ) -> None:
-    """Add the gradient and the curvature of what inner edges ask to the field's; see `kernels.inner_edges.ask_rims`."""
+    """Add the gradient and the curvature of what inner edges ask to the field's; see `kernels.inner_edges.ask_rims`.
+
+    Chance decides which rays ask, and which pixels.
+    """
     weight, photometric = settings.losses.inner_edges, settings.photometric
     if weight == 0:
         return
-    rays, other_t, other_normals = _planes_of_neighbours(field, stack, rays, generator)
+    rays, other_t, other_normals = _planes_of_neighbours(field, stack, rays, *seeds)
     flat = torch.zeros(len(other_t), 2, device=other_t.device)
     loss, _, curvature, _ = patch_ncc(
         stack, rays.views, rays.pixels, rays.directions, other_t, other_normals, flat, rays.sources,
@@ -72,17 +76,14 @@ def add_inner_edges(
 
 
 def _planes_of_neighbours(
-    field: GridField, stack: ViewArrays, rays: Compared, generator: torch.Generator
+    field: GridField, stack: ViewArrays, rays: Compared, asking: int, beside: int
 ) -> tuple[Compared, Float[Tensor, "i"], Float[Tensor, "i 3"]]:
     """Some of the rays beside inner edges; where each meets the tangent plane of what a neighbouring pixel sees; that
     plane's normal."""
-    asked = (torch.rand(len(rays.t), generator=generator) < SHARE).nonzero().squeeze(1)
-    shape = (len(asked), 2)
-    shifts = torch.randint(-FARTHEST_PIXEL, FARTHEST_PIXEL + 1, shape, generator=generator, dtype=torch.int32)
-    asked, shifts = asked.to(rays.t.device), shifts.to(rays.t.device)
-    origins, directions = rays_beside(stack, rays.views, rays.pixels, asked, shifts)
+    asked = toss(len(rays.t), SHARE, asking, rays.t.device).nonzero().squeeze(1)
+    origins, directions = rays_beside(stack, rays.views, rays.pixels, asked, FARTHEST_PIXEL, beside)
     hits = field.first_hit(origins, directions)
-    own, beside = (rays.origins, rays.directions, rays.t), (origins, directions, hits.t, hits.hit)
-    plane_t, normals, usable = planes_met(field.sdf.detach(), own, asked, beside)
-    used = usable.nonzero().squeeze(1)
-    return rays.of(rows(asked, used)), rows(plane_t, used), rows(normals, used)
+    own = rays.origins, rays.directions, rays.t
+    plane_t, normals, usable = planes_met(field.sdf.detach(), own, asked, (origins, directions, hits.t, hits.hit))
+    asked, plane_t, normals = rows_of((asked, plane_t, normals), usable.nonzero().squeeze(1))
+    return rays.of(asked), plane_t, normals

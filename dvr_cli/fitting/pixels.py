@@ -10,6 +10,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from dvr_cli.kernels import launch
+from dvr_cli.kernels.draws import spread
 from dvr_cli.kernels.pixels import Looks, look
 from dvr_cli.kernels.views import DISREGARDED, UNKNOWN, ViewArrays
 from dvr_cli.rendering.marching import cube_interval
@@ -29,12 +30,9 @@ class PixelPool:
         """Whether masks have edges at all; without, nothing can be learnt of how exact they are."""
         return bool(self.at_edge.any())
 
-    def draw(self, count: int, generator: torch.Generator) -> Int[Tensor, "r"]:
-        """`count` pixels for `look`, with replacement, sorted so that memory is read in order."""
-        drawn = torch.randint(len(self.views), (count,), generator=generator, dtype=torch.int32)
-        # Ten times as fast as torch's.
-        drawn.numpy().sort()
-        return drawn.to(self.views.device)
+    def draw(self, count: int, seed: int) -> Int[Tensor, "r"]:
+        """`count` pixels for `look`, spread evenly over all, in their order: memory is read in order then."""
+        return spread(count, len(self.views), seed, self.views.device)
 
     def look(self, stack: ViewArrays, drawn: Int[Tensor, "r"]) -> Looks:
         """What `stack` shows at the drawn pixels."""

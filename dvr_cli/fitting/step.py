@@ -5,6 +5,7 @@ then knows how much each voxel's data is worth, and where it is worth nothing sm
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -16,9 +17,11 @@ from dvr_cli.fitting.inner_edges import Compared, add_inner_edges
 from dvr_cli.fitting.pixels import PixelPool
 from dvr_cli.kernels import band as band_kernels
 from dvr_cli.kernels import launch
+from dvr_cli.kernels.colours import colour_errors
+from dvr_cli.kernels.draws import choose_sources
 from dvr_cli.kernels.long_waves import smooth_long_waves
 from dvr_cli.kernels.pixels import Looks
-from dvr_cli.kernels.rows import rows
+from dvr_cli.kernels.rows import rows_of
 from dvr_cli.kernels.silhouettes import ask_masks, tally
 from dvr_cli.kernels.views import BACKGROUND, ViewArrays
 from dvr_cli.kernels.worth import guess
@@ -62,14 +65,20 @@ class StepState:
         return cls(torch.zeros_like(sdf), torch.zeros_like(sdf), band, hits)
 
 
-def choose_sources(
-    neighbours: Int[Tensor, "v m"], ray_views: Int[Tensor, "r"], count: int, generator: torch.Generator
-) -> Int[Tensor, "r s"]:
-    """`count` source views per ray: one at random from each of `count` groups of a view's sorted neighbours."""
-    group = max(1, neighbours.shape[1] // count)
-    pick = torch.randint(group, (len(ray_views), count), generator=generator).to(neighbours.device)
-    column = (torch.arange(count, device=neighbours.device) * group + pick).clamp(max=neighbours.shape[1] - 1)
-    return rows(neighbours, ray_views).gather(1, column).contiguous()
+class Seeds(NamedTuple):
+    """What a step leaves to chance follows from these alone."""
+
+    pixels: int
+    sources: int
+    guesses: int
+    neighbours: tuple[int, int]
+    """Which rays ask a neighbouring pixel, and which pixel."""
+
+    @classmethod
+    def of(cls, generator: torch.Generator) -> "Seeds":
+        """The next ones of a generator on the CPU."""
+        pixels, sources, guesses, *neighbours = torch.randint(2**31 - 1, (5,), generator=generator).tolist()
+        return cls(pixels, sources, guesses, (neighbours[0], neighbours[1]))
 
 
 def accumulate(
@@ -83,10 +92,11 @@ def accumulate(
     generator: torch.Generator,
 ) -> dict[str, Tensor]:
     """Draw rays, add the losses' gradients and curvatures to the field's, and return the mean losses."""
-    looks = pool.look(stack, pool.draw(level.rays or settings.rays_per_step, generator))
+    seeds = Seeds.of(generator)
+    looks = pool.look(stack, pool.draw(level.rays or settings.rays_per_step, seeds.pixels))
     trust = trust_in_edges(state, settings.losses.edge_doubt)
     with launch.scatters_together():
-        sums = _add_losses(field, stack, looks, trust, neighbours, settings, level, generator)
+        sums = _add_losses(field, stack, looks, trust, neighbours, settings, level, seeds)
     totals, numbers = torch.stack([n for pair in sums.values() for n in pair]).reshape(-1, 2).unbind(dim=1)
     means = dict(zip(sums, (totals / numbers.clamp(min=1)).unbind(), strict=True))
     edge_hits = means.pop("edge_hits")
@@ -106,7 +116,7 @@ def _add_losses(
     neighbours: Int[Tensor, "v m"],
     settings: Settings,
     level: Level,
-    generator: torch.Generator,
+    seeds: Seeds,
 ) -> Sums:
     """What `accumulate` adds for these rays; what is reported, as sums and numbers."""
     weights, photometric = settings.losses, settings.photometric
@@ -122,50 +132,38 @@ def _add_losses(
     sums: Sums = tally(asked.answers)._asdict()
 
     on_surface = (hits.hit & (mask != BACKGROUND)).nonzero().squeeze(1)
-    o, d = rows(origins, on_surface), rows(directions, on_surface)
-    surface = surface_at(field, o, d, rows(hits.t, on_surface))
+    views, pixels, o, d, t, rgb = rows_of((ray_views, ray_pixels, origins, directions, hits.t, rgb), on_surface)
+    surface = surface_at(field, o, d, t)
     # The colours follow the photographs whatever the weight; the geometry sees the colour error through t alone.
     colour = field.colour(surface.points, d, weights.rgb)
-    error = colour.detach() - rows(rgb, on_surface)
-    squares = error.square().sum(dim=1)
-    values = torch.full((), float(error.numel()), device=o.device)
-    sums["rgb"] = error.abs().sum(), values
-    sums["mse"] = squares.sum(), values
-    # A robust norm (Charbonnier): its curvature 1 / |error| lets outliers count less for colours and shape alike.
-    softness = (squares + 1e-3).rsqrt()
-    rgb_loss = with_slope(colour, 0.5 * (softness * squares).sum(), softness[:, None] * error)
-    field.add_colour_curvature(surface.points.detach(), softness)
+    errors = colour_errors(colour.detach(), rgb)
+    values = torch.full((), float(rgb.numel()), device=t.device)
+    sums["rgb"], sums["mse"] = ((each, values) for each in errors.sums.unbind())
+    rgb_loss = with_slope(colour, errors.slopes)
+    field.add_colour_curvature(surface.points.detach(), errors.softness)
 
-    chosen = torch.rand(len(on_surface), generator=generator).to(o.device) < photometric.share
-    chosen = (chosen & (surface.slope < 0)).nonzero().squeeze(1)
-    compared = rows(on_surface, chosen)
-    views, pixels, d = rows(ray_views, compared), rows(ray_pixels, compared), rows(d, chosen)
-    sources = choose_sources(neighbours, views, photometric.sources, generator)
-    picked = surface.of(chosen)
-    bends = surface_bends(field, stack, views, pixels, picked, d, BEND_REACH * field.voxel)
+    sources = choose_sources(neighbours, views, surface.slope, photometric.sources, photometric.share, seeds.sources)
+    bends = surface_bends(field, stack, views, pixels, surface, d, BEND_REACH * field.voxel)
     ncc_loss, ncc_curvature = photometric_loss(
-        stack, views, pixels, d, picked.t, picked.normals, bends, sources,
+        stack, views, pixels, d, surface.t, surface.normals, bends, sources,
         keep=photometric.keep, radius=level.patch_radius, noise=photometric.noise,
         agreement=photometric.agreement * field.voxel,
-        guesses=_guesses(picked, d, level.reach * field.voxel, field.voxel, generator),
+        guesses=_guesses(surface, d, level.reach * field.voxel, field.voxel, seeds.guesses),
     )  # fmt: skip
     sums["photometric"] = ncc_loss.detach().sum(), (ncc_curvature > 0).float().sum()
-    field.add_curvature(picked.points.detach(), weights.photometric * ncc_curvature / picked.slope**2)
+    field.add_curvature(surface.points.detach(), weights.photometric * ncc_curvature / surface.slope**2)
 
-    rays = Compared(views, pixels, rows(o, chosen), d, picked.t.detach(), sources, ncc_loss.detach(), ncc_curvature)
-    add_inner_edges(field, stack, rays, settings, level, generator)
+    rays = Compared(views, pixels, o, d, t, sources, ncc_loss.detach(), ncc_curvature)
+    add_inner_edges(field, stack, rays, settings, level, seeds.neighbours)
     (weights.photometric * ncc_loss.sum() + rgb_loss).backward()
     return sums
 
 
 def _guesses(
-    surface: Surface, directions: Float[Tensor, "h 3"], reach: float, voxel: float, generator: torch.Generator
+    surface: Surface, directions: Float[Tensor, "h 3"], reach: float, voxel: float, seed: int
 ) -> Guesses | None:
     """Patches to try up to `reach` away, facing anywhere between the surface's normal and the camera."""
-    if reach <= 0:
-        return None
-    random = torch.rand(2, len(directions), generator=generator).to(directions.device)
-    return Guesses(*guess(random, surface.normals, directions, reach), voxel)
+    return Guesses(*guess(seed, surface.normals, directions, reach), voxel) if reach > 0 else None
 
 
 def trust_in_edges(state: StepState, doubt: float) -> Float[Tensor, ""]:

@@ -66,9 +66,10 @@ def described(kernel: wp.Kernel, inputs: list[object], leading: int, device: tor
 
 
 def can_be_recorded(inputs: list[object]) -> bool:
-    """Whether all of them are numbers or tensors that lie in one piece."""
+    """Whether all of them are numbers, vectors of them, or tensors that lie in one piece."""
     return all(
-        value.is_contiguous() if isinstance(value, Tensor) else isinstance(value, int | float) for value in inputs
+        value.is_contiguous() if isinstance(value, Tensor) else isinstance(value, int | float | ctypes.Array)
+        for value in inputs
     )
 
 

@@ -37,14 +37,18 @@ def beside_kernel(
     ray_views: wp.array(dtype=wp.int32),
     ray_pixels: wp.array(dtype=wp.vec2i),
     asked: wp.array(dtype=wp.int64),
-    shifts: wp.array(dtype=wp.vec2i),
+    seed: int,
+    farthest: int,
     origins_out: wp.array(dtype=wp.vec3),
     directions_out: wp.array(dtype=wp.vec3),
 ):
     item = first + wp.tid()
     ray = int(asked[item])
     view = ray_views[ray]
-    pixel = ray_pixels[ray] + shifts[item]
+    state = wp.rand_init(seed, item)
+    shift_x = wp.randi(state, -farthest, farthest + 1)
+    shift_y = wp.randi(state, -farthest, farthest + 1)
+    pixel = ray_pixels[ray] + wp.vec2i(shift_x, shift_y)
     origins_out[item] = centres[view]
     directions_out[item] = through_pixel(inverse_intrinsics[view], rotations[view], pixel[0], pixel[1])
 
@@ -121,12 +125,13 @@ def rays_beside(
     ray_views: Int[Tensor, "r"],
     ray_pixels: Int[Tensor, "r 2"],
     asked: Int[Tensor, "i"],
-    shifts: Int[Tensor, "i 2"],
+    farthest: int,
+    seed: int,
 ) -> tuple[Float[Tensor, "i 3"], Float[Tensor, "i 3"]]:
-    """Origins and unit directions of the rays through pixels `shifts` (whole x, y) beside those of the asked rays."""
-    origins, directions = (torch.empty(len(asked), 3, device=shifts.device) for _ in range(2))
-    inputs = [stack.inverse_intrinsics, stack.rotations, stack.centres, ray_views, ray_pixels, asked, shifts]
-    launch(beside_kernel, len(asked), [*inputs, origins, directions], shifts.device)
+    """Origins and unit directions of rays through random pixels, up to `farthest` along x and y beside the asked."""
+    origins, directions = (torch.empty(len(asked), 3, device=asked.device) for _ in range(2))
+    inputs = [stack.inverse_intrinsics, stack.rotations, stack.centres, ray_views, ray_pixels, asked, seed, farthest]
+    launch(beside_kernel, len(asked), [*inputs, origins, directions], asked.device)
     return origins, directions
 
 

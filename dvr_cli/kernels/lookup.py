@@ -1,8 +1,7 @@
-"""Gathering grid values and colours at points, and scattering gradients back to the grid's vertices.
+"""Gathering a grid's values and colours at points; `kernels.scatter` is the way back.
 
 Colour at a point seen along unit direction w is albedo + sum_a sheen_a w_a: three numbers on the fine grid and nine
-(degree-1 harmonics of the view direction) on a coarser one. Gathers are cut into slices of points; scatters into slabs
-of the grid (`launch.launch_slabs`), so that threads never write to the same vertex.
+(degree-1 harmonics of the view direction) on a coarser one.
 """
 
 import torch
@@ -11,7 +10,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dvr_cli.kernels.grid import (
-    along_axis,
     corner_weight,
     grid_position,
     prefetch_around,
@@ -19,7 +17,7 @@ from dvr_cli.kernels.grid import (
     sample,
     sample_gradient,
 )
-from dvr_cli.kernels.launch import launch, launch_slabs
+from dvr_cli.kernels.launch import launch
 
 wp.set_module_options({"enable_backward": False})
 
@@ -166,6 +164,7 @@ def colour_slope_kernel(
     points: wp.array(dtype=wp.vec3),
     directions: wp.array(dtype=wp.vec3),
     colour_gradient: wp.array(dtype=wp.vec3),
+    passed_on: float,
     point_gradient_out: wp.array(dtype=wp.vec3),
 ):
     p = first + wp.tid()
@@ -173,7 +172,7 @@ def colour_slope_kernel(
         prefetch_cell(albedo, points[p + AHEAD], n, 3)
         prefetch_cell(sheen, points[p + AHEAD], m, 9)
     point = points[p]
-    along = colour_gradient[p]
+    along = colour_gradient[p] * passed_on
     slope = rgb_slope(albedo, point, n, 3, 0, along)
     for axis in range(3):
         slope += rgb_slope(sheen, point, m, 9, 3 * axis, along) * directions[p][axis]
@@ -181,38 +180,21 @@ def colour_slope_kernel(
 
 
 @wp.kernel
-def scatter_kernel(
-    first_plane: int,
-    last_plane: int,
-    grid_out: wp.array(dtype=wp.float32),
-    n: int,
-    channels: int,
-    points: wp.array(dtype=wp.vec3),
-    values: wp.array(dtype=wp.float32),
+def implicit_gradient_kernel(
+    first: int,
+    t_gradient: wp.array(dtype=wp.float32),
+    points_gradient: wp.array(dtype=wp.vec3),
+    directions: wp.array(dtype=wp.vec3),
+    slope: wp.array(dtype=wp.float32),
+    value_gradient_out: wp.array(dtype=wp.float32),
 ):
-    p = wp.tid()
-    # Where all rays are asked and few of them want something there are zeros.
-    if p + AHEAD < points.shape[0] and (channels > 1 or values[p + AHEAD] != 0.0):
-        plane_ahead = int(along_axis(points[p + AHEAD][0], n))
-        if plane_ahead + 1 >= first_plane and plane_ahead < last_plane:
-            prefetch_cell(grid_out, points[p + AHEAD], n, channels)
-    if channels == 1 and values[p] == 0.0:
-        return
-    i = int(along_axis(points[p][0], n))
-    if i + 1 >= first_plane and i < last_plane:
-        q = grid_position(points[p], n)
-        j = int(q[1])
-        k = int(q[2])
-        x = q[0] - float(i)
-        y = q[1] - float(j)
-        z = q[2] - float(k)
-        for corner in range(8):
-            plane = i + corner // 4
-            if plane >= first_plane and plane < last_plane:
-                b = ((plane * n + j + (corner // 2) % 2) * n + k + corner % 2) * channels
-                w = corner_weight(x, y, z, corner)
-                for c in range(channels):
-                    wp.atomic_add(grid_out, b + c, w * values[p * channels + c])
+    ray = first + wp.tid()
+    total = float(0.0)
+    if t_gradient.shape[0] > 0:
+        total += t_gradient[ray]
+    if points_gradient.shape[0] > 0:
+        total += wp.dot(points_gradient[ray], directions[ray])
+    value_gradient_out[ray] = -total / slope[ray]
 
 
 def grid_value(grid: Float[Tensor, "n n n"], points: Float[Tensor, "p 3"]) -> Float[Tensor, "p"]:
@@ -247,12 +229,21 @@ def grid_surface(
     return points, normals, slope
 
 
-def scatter(grid: Float[Tensor, "..."], points: Float[Tensor, "p 3"], values: Float[Tensor, "p *c"]) -> None:
-    """Add trilinear weight times value to the eight vertices around each point, in place; the adjoint of a look-up."""
-    n = grid.shape[0]
-    channels = grid.numel() // n**3
-    inputs = [grid.reshape(-1), n, channels, points, values.contiguous().reshape(-1)]
-    launch_slabs(scatter_kernel, n, inputs, grid.device, len(points))
+def implicit_gradient(
+    t_gradient: Float[Tensor, "r"] | None,
+    points_gradient: Float[Tensor, "r 3"] | None,
+    directions: Float[Tensor, "r 3"],
+    slope: Float[Tensor, "r"],
+) -> Float[Tensor, "r"]:
+    """Gradient with respect to the field's values where rays meet the surface, given that of t, of points o + t w.
+
+    dt / d value = -1 / slope (Niemeyer et al., CVPR 2020, equation 5), with `slope` the field's along the ray.
+    """
+    found = torch.empty_like(slope)
+    given = [slope.new_empty(0) if t_gradient is None else t_gradient.contiguous()]
+    given += [slope.new_empty(0, 3) if points_gradient is None else points_gradient.contiguous()]
+    launch(implicit_gradient_kernel, len(slope), [*given, directions, slope, found], slope.device)
+    return found
 
 
 def grid_colour(
@@ -274,11 +265,11 @@ def grid_colour_slope(
     points: Float[Tensor, "p 3"],
     directions: Float[Tensor, "p 3"],
     colour_gradient: Float[Tensor, "p 3"],
+    passed_on: float = 1.0,
 ) -> Float[Tensor, "p 3"]:
-    """Gradient with respect to the points, given the gradient with respect to the colours."""
+    """`passed_on` times the gradient with respect to the points, given the gradient with respect to the colours."""
     out = torch.empty(len(points), 3, device=albedo.device)
-    grids = [albedo.reshape(-1), albedo.shape[0], sheen.reshape(-1), sheen.shape[0]]
-    launch(
-        colour_slope_kernel, len(points), [*grids, points, directions, colour_gradient.contiguous(), out], albedo.device
-    )
+    inputs = [albedo.reshape(-1), albedo.shape[0], sheen.reshape(-1), sheen.shape[0], points, directions]
+    inputs += [colour_gradient.contiguous(), passed_on, out]
+    launch(colour_slope_kernel, len(points), inputs, albedo.device)
     return out

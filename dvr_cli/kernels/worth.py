@@ -60,7 +60,7 @@ def weigh_kernel(
 @wp.kernel
 def guess_kernel(
     first: int,
-    random: wp.array(dtype=wp.float32),
+    seed: int,
     normals: wp.array(dtype=wp.vec3),
     directions: wp.array(dtype=wp.vec3),
     reach: float,
@@ -68,8 +68,9 @@ def guess_kernel(
     normals_out: wp.array(dtype=wp.vec3),
 ):
     ray = first + wp.tid()
-    tilt = random[normals.shape[0] + ray]
-    offsets_out[ray] = (2.0 * random[ray] - 1.0) * reach
+    state = wp.rand_init(seed, ray)
+    offsets_out[ray] = (2.0 * wp.randf(state) - 1.0) * reach
+    tilt = wp.randf(state)
     normals_out[ray] = wp.normalize(normals[ray] * tilt - directions[ray] * (1.0 - tilt))
 
 
@@ -106,16 +107,14 @@ def weigh(found: Comparison, agreement: float) -> Float[Tensor, "r"]:
 
 
 def guess(
-    random: Float[Tensor, "two h"], normals: Float[Tensor, "h 3"], directions: Float[Tensor, "h 3"], reach: float
+    seed: int, normals: Float[Tensor, "h 3"], directions: Float[Tensor, "h 3"], reach: float
 ) -> tuple[Float[Tensor, "h"], Float[Tensor, "h 3"]]:
     """(offsets along the rays, normals) of patches up to `reach` away, facing between the normal and the camera.
 
-    `random` numbers in [0, 1): where between -reach and reach, and how far from the direction to the camera.
+    Both are random: where between -reach and reach, and how far from the direction to the camera.
     """
     offsets, tilted = torch.empty(len(normals), device=normals.device), torch.empty_like(normals)
-    launch(
-        guess_kernel, len(normals), [random.reshape(-1), normals, directions, reach, offsets, tilted], normals.device
-    )
+    launch(guess_kernel, len(normals), [seed, normals, directions, reach, offsets, tilted], normals.device)
     return offsets, tilted
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from dvr_cli.fields.protocol import Field
 from dvr_cli.kernels.bends import bends_of, points_around
 from dvr_cli.kernels.patches import Comparison, patch_ncc
-from dvr_cli.kernels.rows import rows
+from dvr_cli.kernels.rows import rows_of
 from dvr_cli.kernels.views import ViewArrays
 from dvr_cli.kernels.worth import prefer_better, weigh
 from dvr_cli.rendering.surface import Surface
@@ -27,14 +27,17 @@ class Guesses:
     """A ray is pulled towards a better patch, but by no more than this."""
 
 
-def with_slope(variable: Tensor, loss: Tensor, slope: Tensor) -> Tensor:
-    """A loss whose derivative with respect to a variable, `slope`, is already known."""
-    return _WithSlope.apply(variable, loss, slope)
+def with_slope(variable: Tensor, slope: Tensor, loss: Tensor | None = None) -> Tensor:
+    """A loss whose derivative with respect to a variable, `slope`, is already known; zero if its value does not count.
+
+    One number, or as many as `loss` has; then each depends on its own part of the variable.
+    """
+    return _WithSlope.apply(variable, slope, variable.new_zeros(()) if loss is None else loss)
 
 
 class _WithSlope(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, variable: Tensor, loss: Tensor, slope: Tensor) -> Tensor:
+    def forward(ctx: Any, variable: Tensor, slope: Tensor, loss: Tensor) -> Tensor:
         ctx.save_for_backward(slope)
         return loss.clone()
 
@@ -77,9 +80,9 @@ def photometric_loss(
         # No loss is below zero: what matches well need not be tried elsewhere.
         tried = (bound > 0).nonzero().squeeze(1)
         elsewhere = [ray_views, ray_pixels, directions, here + guesses.offsets, guesses.normals, bends, sources]
-        other = compare(*(rows(each, tried) for each in elsewhere))
+        other = compare(*rows_of(elsewhere, tried))
         prefer_better(found, bound, tried, guesses.offsets, other, agreement, guesses.longest_pull)
-    return with_slope(t, found.loss, found.slope), found.curvature
+    return with_slope(t, found.slope, found.loss), found.curvature
 
 
 def surface_bends(

@@ -10,11 +10,10 @@ so one evaluation at the hit replaces the whole march in the backward pass.
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from dvr_cli.fields.protocol import Field, FindsSurface, MarchesRays, RayHits
-from dvr_cli.kernels.rows import rows
 from dvr_cli.rendering.marching import march_equal_steps
 
 LEAST_SLOPE = 0.1
@@ -33,10 +32,6 @@ class Surface:
     """Unit gradient of the field, detached; faces the camera up to grazing rays."""
     slope: Float[Tensor, "h"]
     """grad value . w, bounded away from zero, detached; negative for front faces."""
-
-    def of(self, index: Int[Tensor, "i"]) -> "Surface":
-        """Some of the hits."""
-        return Surface(*(rows(part, index) for part in (self.t, self.points, self.normals, self.slope)))
 
 
 def first_hit(

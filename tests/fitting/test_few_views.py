@@ -8,7 +8,7 @@ import torch
 
 from dvr_cli.fitting.grid_kind import compared_views
 from dvr_cli.fitting.initial import neighbour_views
-from dvr_cli.fitting.step import choose_sources
+from dvr_cli.kernels.draws import choose_sources
 from dvr_cli.kernels.views import stack_views
 from dvr_cli.scenes.images import load_views
 from tests.fitting.tiny_runs import TINY, Observer, fit, mesh_of
@@ -28,7 +28,7 @@ def test_every_ray_is_compared_with_all_there_is(ball, count):
     stack = stack_views(load_views(scene, 48), scene.unit_from_world, 1, torch.device("cpu"))
     table = compared_views(stack, TINY.photometric)
     ray_views = torch.arange(1000) % count
-    sources = choose_sources(table, ray_views.int(), TINY.photometric.sources, torch.Generator().manual_seed(0))
+    sources = choose_sources(table, ray_views.int(), -torch.ones(1000), TINY.photometric.sources, 1.0, 0)
     assert (sources != ray_views[:, None]).all()
     distinct = [len({source for source in row if source >= 0}) for row in sources.tolist()]
     assert min(distinct) >= min(2, count - 1) and max(distinct) <= count - 1

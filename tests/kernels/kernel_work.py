@@ -9,8 +9,10 @@ from dvr_cli.fitting.initial import mask_pixels, neighbour_views
 from dvr_cli.kernels import (
     band,
     bends,
+    colours,
     cut,
     distances,
+    draws,
     hull,
     inner_edges,
     long_waves,
@@ -18,6 +20,9 @@ from dvr_cli.kernels import (
     march,
     patches,
     pixels,
+    resize,
+    rows,
+    scatter,
     silhouettes,
     worth,
 )
@@ -47,8 +52,9 @@ class Place:
 
 def scattered(place: Place) -> list[Tensor]:
     values, points, *grids = place.here(GRID.reshape(-1), POINTS, torch.zeros(N, N, N), torch.zeros(24, 24, 24, 9))
-    lookup.scatter(grids[0], points, values[:5000])
-    lookup.scatter(grids[1], points, values[:45000].reshape(5000, 9))
+    scatter.scatter(grids[0], points, values[:5000])
+    scatter.scatter(grids[1], points, values[:45000].reshape(5000, 9))
+    scatter.scatter_by_axis(grids[1], points, *place.here(DIRECTIONS, POINTS))
     return grids
 
 
@@ -59,7 +65,21 @@ def looked_up(place: Place) -> list[Tensor]:
         lookup.grid_value(grid, points),
         lookup.grid_gradient(grid, points),
         lookup.grid_colour(*arguments),
-        lookup.grid_colour_slope(*arguments, directions),
+        lookup.grid_colour_slope(*arguments, directions, 0.5),
+        lookup.implicit_gradient(points[:, 0], points, directions, directions[:, 1] + 2),
+        *colours.colour_errors(points, directions)[:2],
+        resize.resize(arguments[1], 37),
+        *rows.rows_of((points, directions[:, 0]), torch.arange(0, 5000, 3, device=points.device)),
+    ]
+
+
+def drawn(place: Place) -> list[Tensor]:
+    views, slopes = (torch.arange(5000, device=place.ball.gray.device) % 4).int(), place.here(POINTS[:, 0])[0]
+    neighbours, device = neighbour_views(place.ball, 4), slopes.device
+    return [
+        draws.spread(3000, 70000, 1, device),
+        draws.toss(5000, 0.3, 2, device),
+        draws.choose_sources(neighbours, views, slopes.contiguous(), 2, 0.7, 3),
     ]
 
 
@@ -99,7 +119,7 @@ def asked(place: Place) -> list[Tensor]:
         sdf, looks, hits[:4], trust, exact_masks=1.0, free_space=2.0, occupancy=3.0, margin=0.5
     )
     rays, some = (looks.origins, looks.directions, hits[0] - 0.2), torch.arange(0, len(views), 3, device=views.device)
-    beside = inner_edges.rays_beside(ball, looks.views, looks.pixels, some, looks.pixels[some] % 4)
+    beside = inner_edges.rays_beside(ball, looks.views, looks.pixels, some, 4, 7)
     planes = inner_edges.planes_met(sdf, rays, some, (*beside, *march.march(sdf, *beside)[:2]))
     planes = [torch.where(planes[2].reshape(-1, *[1] * (part.ndim - 1)), part, 0) for part in planes]
     matches, others = (hits[3].abs(), hits[0]), (hits[2] / 30, hits[3])
@@ -133,7 +153,7 @@ def compared(place: Place) -> list[Tensor]:
     plain = [part.clone() for part in found]
     bound = worth.weigh(found, 0.01)
     tried = (bound > 0.1).nonzero().squeeze(1)
-    offsets, facing = worth.guess(torch.stack([bound, found.loss]).clamp(0, 1), normals, directions, 0.05)
+    offsets, facing = worth.guess(5, normals, directions, 0.05)
     other = patches.Comparison(*(part.flip(0)[: len(tried)].contiguous() for part in plain))
     worth.prefer_better(found, bound, tried, offsets, other, 0.01, 0.03)
     return [*plain, bound, offsets, facing, *found]
@@ -167,4 +187,4 @@ def carved(place: Place) -> list[Tensor]:
     ]
 
 
-WORKS = (scattered, looked_up, looked_at, asked, cut_out, measured, marched, updated, compared, bent, carved)
+WORKS = (scattered, looked_up, drawn, looked_at, asked, cut_out, measured, marched, updated, compared, bent, carved)

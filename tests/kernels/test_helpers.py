@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dvr_cli.kernels import helpers as helpers_module
-from dvr_cli.kernels import launch, lookup
+from dvr_cli.kernels import launch, lookup, scatter
 from dvr_cli.kernels.commands import Command
 from dvr_cli.kernels.helpers import SLOTS, Helpers
 from dvr_cli.processors import available_threads
@@ -54,8 +54,8 @@ def test_nothing_is_done_twice(helpers):
     """A scatter adds: a slice that two threads took would count twice."""
     values = torch.ones(len(POINTS))
     once = torch.zeros(8, 8, 8)
-    lookup.scatter(once, POINTS, values)
-    command = Command(lookup.scatter_kernel, (0, 8), [once.reshape(-1), 8, 1, POINTS, values], CPU)
+    scatter.scatter(once, POINTS, values)
+    command = Command(scatter.scatter_kernel, (0, 8), [once.reshape(-1), 8, 1, POINTS, values], CPU)
     for _ in range(200):
         grids = [torch.zeros(8, 8, 8) for _ in range(5)]
         launches = [
@@ -184,7 +184,7 @@ def test_another_number_of_threads_ends_the_helpers_of_the_former():
 
 FIRST_LAUNCHES = """
 import torch
-from dvr_cli.kernels import launch, lookup, march
+from dvr_cli.kernels import launch, lookup, march, scatter
 from tests.kernels.tiny_views import ball_sdf, rays_at_ball
 
 def part(index):

@@ -5,10 +5,10 @@ import torch
 
 from dvr_cli.fitting.initial import mask_pixels
 from dvr_cli.kernels import inner_edges as kernels
-from dvr_cli.kernels.lookup import scatter
 from dvr_cli.kernels.march import march
+from dvr_cli.kernels.scatter import scatter
 from dvr_cli.kernels.twins import inner_edges as twins
-from dvr_cli.kernels.twins.cameras import in_double
+from dvr_cli.kernels.twins.cameras import in_double, project
 from tests.kernels.tiny_views import ball_sdf
 from tests.tolerances import ROUNDING, ROUNDING_OF_POSITIONS, SMALL_RESIDUALS, assert_agree
 
@@ -29,10 +29,8 @@ def rays(ball):
 
 @pytest.fixture(scope="module")
 def beside(ball, rays):
-    """(asked rays, pixels beside theirs)."""
-    g = G().manual_seed(0)
-    asked = (torch.rand(len(rays[0]), generator=g) < 0.5).nonzero().squeeze(1)
-    return asked, torch.randint(-5, 6, (len(asked), 2), generator=g, dtype=torch.int32)
+    """(asked rays, farthest pixel beside theirs, seed)."""
+    return (torch.rand(len(rays[0]), generator=G().manual_seed(0)) < 0.5).nonzero().squeeze(1), 5, 9
 
 
 def test_rays_beside_agree_with_the_twin_and_with_those_of_the_views(ball, rays, beside):
@@ -40,13 +38,19 @@ def test_rays_beside_agree_with_the_twin_and_with_those_of_the_views(ball, rays,
     expected = twins.rays_beside(in_double(ball), rays[0], rays[1], *beside)
     assert_agree(found[0], expected[0], ROUNDING)
     assert_agree(found[1], expected[1], ROUNDING)
-    asked, shifts = beside
-    assert_agree(found[1], ball.rays(rays[0][asked], rays[1][asked] + shifts)[1], ROUNDING)
+    asked, _, _ = beside
+    position, _ = project(ball, rays[0][asked], found[0] + 2 * found[1])
+    shifts = position - 0.5 - rays[1][asked]
+    torch.testing.assert_close(shifts, shifts.round(), atol=1e-3, rtol=0)
+    shifts = shifts.round().int()
+    # Every neighbour in the square, and about as often as any other.
+    counts = torch.bincount((shifts[:, 0] + 5) * 11 + shifts[:, 1] + 5, minlength=121)
+    assert shifts.abs().max() == 5 and counts.min() > 0.3 * counts.float().mean()
 
 
 def test_planes_agree_with_the_twin(ball, rays, beside):
     """Rays whose own surface is up to eight voxels before or behind that of the rays beside them."""
-    asked, _ = beside
+    asked, _, _ = beside
     _, _, origins, directions, t = rays
     t = t + (16 * torch.rand(len(t), generator=G().manual_seed(1)) - 8) * VOXEL
     sdf = ball_sdf(N)
@@ -86,7 +90,7 @@ def test_rims_agree_with_the_loss_of_the_twin(rays):
 def test_no_rays_have_no_edges(ball):
     views, pixels = torch.zeros(0, dtype=torch.int32), torch.zeros(0, 2, dtype=torch.int32)
     nobody, nothing = torch.zeros(0, dtype=torch.int64), torch.zeros(0, 3)
-    origins, directions = kernels.rays_beside(ball, views, pixels, nobody, pixels)
+    origins, directions = kernels.rays_beside(ball, views, pixels, nobody, 5, 0)
     hits = torch.zeros(0), torch.zeros(0, dtype=torch.bool)
     rays = nothing, nothing, torch.zeros(0)
     planes = kernels.planes_met(ball_sdf(8), rays, nobody, (origins, directions, *hits))

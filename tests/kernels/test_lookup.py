@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dvr_cli.kernels import lookup
+from dvr_cli.kernels import lookup, scatter
 from dvr_cli.kernels.twins import grid as twins
 from tests.tolerances import ROUNDING_OF_POSITIONS, assert_agree
 
@@ -94,6 +94,8 @@ def test_colour_slope_is_the_gradient_of_the_colours(data, double):
     (expected,) = torch.autograd.grad((colours * double["colour_gradient"]).sum(), points)
     names = ("albedo", "sheen", "points", "directions", "colour_gradient")
     assert_agree(lookup.grid_colour_slope(*(data[name] for name in names)), expected, ROUNDING_OF_POSITIONS)
+    passed_on = lookup.grid_colour_slope(*(data[name] for name in names), 0.25)
+    assert_agree(passed_on, 0.25 * expected, ROUNDING_OF_POSITIONS)
 
 
 @pytest.mark.parametrize("channels", [0, 1, 3, 9])
@@ -102,15 +104,37 @@ def test_scatter_agrees_with_the_twin(double, channels):
     before = torch.randn(M, M, M, *shape, generator=generator(1))
     values = torch.randn(3000, *shape, generator=generator(2))
     found = before.clone()
-    lookup.scatter(found, double["points"].float(), values)
+    scatter.scatter(found, double["points"].float(), values)
     assert_agree(found, twins.scatter(before.double(), double["points"], values.double()), ROUNDING_OF_POSITIONS)
+
+
+def test_scatter_by_axis_is_the_scatter_of_all_products(data, double):
+    found = torch.zeros(M, M, M, 9)
+    scatter.scatter_by_axis(found, data["points"], data["directions"], data["colour_gradient"])
+    products = (double["directions"][:, :, None] * double["colour_gradient"][:, None, :]).reshape(-1, 9)
+    expected = twins.scatter(torch.zeros(M, M, M, 9).double(), double["points"], products)
+    assert_agree(found, expected, ROUNDING_OF_POSITIONS)
+
+
+@pytest.mark.parametrize("of_t", [False, True])
+@pytest.mark.parametrize("of_points", [False, True])
+def test_the_implicit_gradient_is_that_of_a_distance(data, double, of_t, of_points):
+    """Of what depends on t and on o + t w, with t = -value / slope about the surface: by autograd."""
+    value, origins = torch.zeros(3000, dtype=torch.float64, requires_grad=True), double["points"]
+    slope = double["albedo"].reshape(-1)[:3000].abs() + 0.5
+    t = -value / slope
+    weights, points = double["sdf"].reshape(-1)[:3000], origins + t[:, None] * double["directions"]
+    depends = of_t * (weights * t).sum() + of_points * (double["colour_gradient"] * points).sum()
+    (expected,) = torch.autograd.grad(depends, value)
+    given = [weights.float() if of_t else None, data["colour_gradient"] if of_points else None]
+    assert_agree(lookup.implicit_gradient(*given, data["directions"], slope.float()), expected, ROUNDING_OF_POSITIONS)
 
 
 def test_scatter_is_the_adjoint_of_a_look_up(data):
     """<scatter(v), g> = <v, gather(g)>."""
     values = torch.randn(3000, generator=generator(3))
     scattered = torch.zeros(N, N, N)
-    lookup.scatter(scattered, data["points"], values)
+    scatter.scatter(scattered, data["points"], values)
     left = (scattered.double() * data["sdf"].double()).sum()
     right = (values.double() * lookup.grid_value(data["sdf"], data["points"]).double()).sum()
     scale = values.double().norm() * data["sdf"].double().norm()
@@ -121,7 +145,7 @@ def test_scatter_keeps_the_sum(data):
     """The eight weights of a point add up to one."""
     scattered = torch.zeros(N, N, N)
     values = torch.rand(3000, generator=generator(4))
-    lookup.scatter(scattered, data["points"], values)
+    scatter.scatter(scattered, data["points"], values)
     assert scattered.double().sum() == pytest.approx(float(values.double().sum()), rel=1e-6)
 
 
@@ -137,7 +161,7 @@ def test_points_outside_are_clamped_to_the_walls(data):
 def test_no_points_are_no_trouble(data):
     none = torch.zeros(0, 3)
     before = data["sdf"].clone()
-    lookup.scatter(data["sdf"], none, torch.zeros(0))
+    scatter.scatter(data["sdf"], none, torch.zeros(0))
     assert torch.equal(before, data["sdf"])
     assert lookup.grid_value(data["sdf"], none).shape == (0,)
     assert lookup.grid_gradient(data["sdf"], none).shape == (0, 3)
@@ -160,5 +184,5 @@ def test_no_point_leads_out_of_the_grid(bad):
     found.append(lookup.grid_colour(albedo, sheen, points, directions))
     assert all(each.isfinite().all() for each in found)
     total = torch.zeros(17, 17, 17)
-    lookup.scatter(total, points, torch.ones(50))
+    scatter.scatter(total, points, torch.ones(50))
     assert total.sum().item() == pytest.approx(50)

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from dvr_cli.kernels import silhouettes as kernels
-from dvr_cli.kernels.lookup import scatter
 from dvr_cli.kernels.march import march
 from dvr_cli.kernels.pixels import Looks
+from dvr_cli.kernels.scatter import scatter
 from dvr_cli.kernels.twins import silhouettes as twins
 from dvr_cli.kernels.views import BACKGROUND, OBJECT, UNKNOWN
 from tests.kernels.tiny_views import RADIUS, ball_sdf

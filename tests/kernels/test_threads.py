@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dvr_cli.kernels import launch, lookup, march
+from dvr_cli.kernels import launch, lookup, march, scatter
 from dvr_cli.processors import available_threads
 from tests.kernels.kernel_work import GRID, POINTS, WORKS, N, Place
 from tests.kernels.tiny_views import ball_sdf, rays_at_ball
@@ -27,7 +27,7 @@ def scattered_together(place):
     grids = [torch.zeros(N, N, N) for _ in range(3)]
     with launch.scatters_together():
         for grid, share in zip([*grids, grids[0]], (1.0, 0.5, 0.25, 0.1), strict=True):
-            lookup.scatter(grid, share * POINTS, POINTS[:, 0].contiguous())
+            scatter.scatter(grid, share * POINTS, POINTS[:, 0].contiguous())
         assert all(grid.count_nonzero() == 0 for grid in grids)
     return grids
 
@@ -35,24 +35,24 @@ def scattered_together(place):
 def test_scatters_put_off_add_the_same():
     at_once, launched = torch.zeros(N, N, N), scattered_together(None)[0]
     for share in (1.0, 0.1):
-        lookup.scatter(at_once, share * POINTS, POINTS[:, 0].contiguous())
+        scatter.scatter(at_once, share * POINTS, POINTS[:, 0].contiguous())
     assert torch.equal(at_once, launched)
 
 
 def test_scatters_that_an_error_put_an_end_to_are_given_up():
     grid = torch.zeros(N, N, N)
     with pytest.raises(ValueError, match="midway"), launch.scatters_together():
-        lookup.scatter(grid, POINTS, POINTS[:, 0].contiguous())
+        scatter.scatter(grid, POINTS, POINTS[:, 0].contiguous())
         raise ValueError("midway")
     assert grid.count_nonzero() == 0
-    lookup.scatter(grid, POINTS, POINTS[:, 0].contiguous())
+    scatter.scatter(grid, POINTS, POINTS[:, 0].contiguous())
     assert grid.count_nonzero() > 0
 
 
 def test_parts_may_not_scatter():
     grid = torch.zeros(N, N, N)
     with pytest.raises(AssertionError, match="may not scatter"):
-        launch.in_parts(lambda _: lookup.scatter(grid, POINTS, POINTS[:, 0].contiguous()), 2)
+        launch.in_parts(lambda _: scatter.scatter(grid, POINTS, POINTS[:, 0].contiguous()), 2)
 
 
 def test_an_error_in_a_part_is_raised_and_ends_the_parts(ball):
@@ -66,7 +66,7 @@ def test_an_error_in_a_part_is_raised_and_ends_the_parts(ball):
         with pytest.raises(ValueError, match="third part"):
             launch.in_parts(part, 4)
         grid = torch.zeros(N, N, N)
-        lookup.scatter(grid, POINTS, GRID.reshape(-1)[:5000])
+        scatter.scatter(grid, POINTS, GRID.reshape(-1)[:5000])
         assert grid.count_nonzero() > 0
         assert launch.in_parts(lambda index: index, 3) == [0, 1, 2]
 
@@ -90,7 +90,7 @@ def test_all_cores_are_used_when_none_are_named():
 def test_more_threads_than_planes(ball):
     """Slabs may be empty."""
     expected, found = torch.zeros(2, 2, 2), torch.zeros(2, 2, 2)
-    lookup.scatter(expected, POINTS, POINTS[:, 0].contiguous())
+    scatter.scatter(expected, POINTS, POINTS[:, 0].contiguous())
     launch.set_threads(5)
-    lookup.scatter(found, POINTS, POINTS[:, 0].contiguous())
+    scatter.scatter(found, POINTS, POINTS[:, 0].contiguous())
     assert torch.equal(found, expected)

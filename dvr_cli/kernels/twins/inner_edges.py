@@ -5,6 +5,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from dvr_cli.kernels.twins.cameras import directions_of
+from dvr_cli.kernels.twins.draws import random_integer, random_start
 from dvr_cli.kernels.twins.grid import grid_gradient, grid_value
 from dvr_cli.kernels.twins.worth import bound_to_beat
 from dvr_cli.kernels.views import ViewArrays
@@ -15,10 +16,13 @@ def rays_beside(
     ray_views: Int[Tensor, "r"],
     ray_pixels: Int[Tensor, "r 2"],
     asked: Int[Tensor, "i"],
-    shifts: Int[Tensor, "i 2"],
+    farthest: int,
+    seed: int,
 ) -> tuple[Float[Tensor, "i 3"], Float[Tensor, "i 3"]]:
     """See `kernels.inner_edges.rays_beside`."""
-    views, pixels = ray_views[asked], ray_pixels[asked] + shifts
+    state, shift_x = random_integer(random_start(seed, torch.arange(len(asked))), -farthest, farthest + 1)
+    _, shift_y = random_integer(state, -farthest, farthest + 1)
+    views, pixels = ray_views[asked], ray_pixels[asked] + torch.stack([shift_x, shift_y], dim=1)
     directions = torch.nn.functional.normalize(directions_of(stack, views, pixels), dim=1)
     return stack.centres[views.long()], directions
 

@@ -1,21 +1,19 @@
 """Twin of the searches in `kernels.patchmatch`: sweep, taking over planes, random changes.
 
-Costs come from `twins.planes`. Each function returns new (planes, costs) of the listed pixels and changes nothing.
-Random numbers are those of Warp: a permuted congruential generator (O'Neill 2014), started from a hash of seed and
-place.
+Costs come from `twins.planes`, random numbers from `twins.draws`. Each function returns new (planes, costs) of the
+listed pixels and changes nothing.
 """
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from dvr_cli.kernels.patchmatch import MOST_STEPS
 from dvr_cli.kernels.planes import NO_PLANE
 from dvr_cli.kernels.twins.cameras import directions_of, project
+from dvr_cli.kernels.twins.draws import random_number, random_start
 from dvr_cli.kernels.twins.grid import cube_interval
 from dvr_cli.kernels.twins.planes import Question, plane_costs
-
-_WORD = 0xFFFFFFFF
 
 Found = tuple[Float[Tensor, "p 3"], Float[Tensor, "p"]]
 """Planes and their costs."""
@@ -114,21 +112,3 @@ def _taken_over(
         taken = torch.where((cost < least)[:, None], moved, taken)
         least = torch.minimum(cost, least)
     return taken
-
-
-def _permuted(state: Int[Tensor, "p"]) -> Int[Tensor, "p"]:
-    """One step of the generator; 32-bit words in 64-bit integers."""
-    b = (state * 747796405 + 2891336453) & _WORD
-    c = (((b >> ((b >> 28) + 4)) ^ b) * 277803737) & _WORD
-    return (c >> 22) ^ c
-
-
-def random_start(seed: int, places: Int[Tensor, "p"]) -> Int[Tensor, "p"]:
-    """State of the generator of each pixel."""
-    return _permuted((seed + _permuted(places.long())) & _WORD)
-
-
-def random_number(state: Int[Tensor, "p"]) -> tuple[Int[Tensor, "p"], Float[Tensor, "p"]]:
-    """(next state, number in [0, 1))."""
-    state = _permuted(state)
-    return state, (state >> 8).float() * (1 / 16777216)

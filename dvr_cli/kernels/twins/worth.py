@@ -5,6 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from dvr_cli.kernels.patches import Comparison
+from dvr_cli.kernels.twins.draws import random_number, random_start
 
 
 def bound_to_beat(loss: Float[Tensor, "r"], curvature: Float[Tensor, "r"]) -> Float[Tensor, "r"]:
@@ -21,12 +22,13 @@ def weigh(found: Comparison, agreement: float) -> tuple[Comparison, Float[Tensor
 
 
 def guess(
-    random: Float[Tensor, "two h"], normals: Float[Tensor, "h 3"], directions: Float[Tensor, "h 3"], reach: float
+    seed: int, normals: Float[Tensor, "h 3"], directions: Float[Tensor, "h 3"], reach: float
 ) -> tuple[Float[Tensor, "h"], Float[Tensor, "h 3"]]:
     """See `kernels.worth.guess`."""
-    offsets, tilt = random
-    tilted = torch.nn.functional.normalize(tilt[:, None] * normals - (1 - tilt[:, None]) * directions, dim=1)
-    return (2 * offsets - 1) * reach, tilted
+    state, offsets = random_number(random_start(seed, torch.arange(len(normals))))
+    tilt = random_number(state)[1].to(normals.dtype)[:, None]
+    tilted = torch.nn.functional.normalize(tilt * normals - (1 - tilt) * directions, dim=1)
+    return (2 * offsets.to(normals.dtype) - 1) * reach, tilted
 
 
 def prefer_better(
