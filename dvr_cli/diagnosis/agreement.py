@@ -14,6 +14,7 @@ from dvr_cli.errors import SceneError
 from dvr_cli.scenes.checks import CARVING_SAMPLES, conflicting_masks, hull_points, silhouette_iou, suspicious_masks
 from dvr_cli.scenes.hull import (
     Silhouette,
+    Votes,
     ball_samples,
     carved_alone,
     count_votes,
@@ -80,12 +81,12 @@ def agreement_of(views: Sequence[LoadedView], unit_from_world: Float[np.ndarray,
         shares = carved_alone(found, votes)
         alone = {silhouette.name: float(share) for silhouette, share in zip(found, shares, strict=True)}
         left_out = {s.name for s, bad in zip(found, suspicious_masks(shares), strict=True) if bad}
-    hull, iou, exact, volume = _hull(views, unit_from_world, found, left_out)
+    hull, iou, exact, volume = _hull(views, unit_from_world, found, left_out, votes)
     if iou and min(value for name, value in iou.items() if name not in left_out) < SUSPECT_IOU:
         wrong = disturbing([view for view in views if view.name not in left_out], unit_from_world)
         if wrong:
             left_out |= wrong
-            hull, iou, exact, volume = _hull(views, unit_from_world, found, left_out)
+            hull, iou, exact, volume = _hull(views, unit_from_world, found, left_out, votes)
     names = frozenset(silhouette.name for silhouette in found if silhouette.name not in left_out)
     return Agreement(hull, volume, tuple(conflicting), names, iou, alone, exact)
 
@@ -95,10 +96,15 @@ def _hull(
     unit_from_world: Float[np.ndarray, "4 4"],
     found: Sequence[Silhouette],
     left_out: set[str],
+    votes: Votes,
 ) -> tuple[Float[np.ndarray, "p 3"], dict[str, float], dict[str, Silhouette], float]:
-    """Samples of the hull without some masks, IoU of each mask with it, the masks, and its share of the ball."""
+    """Samples of the hull without some masks, IoU of each mask with it, the masks, and its share of the ball.
+
+    `votes` are those of all masks.
+    """
     trusted = [silhouette for silhouette in found if silhouette.name not in left_out]
-    votes = count_votes(trusted, ball_samples(CARVING_SAMPLES))
+    if len(trusted) < len(found):
+        votes = count_votes(trusted, votes.points)
     points, exact = hull_points(views, unit_from_world, {silhouette.name for silhouette in trusted}, votes)
     iou = {silhouette.name: silhouette_iou(silhouette, points) for silhouette in exact}
     return points, iou, {silhouette.name: silhouette for silhouette in exact}, float(votes.inside().mean())
