@@ -155,8 +155,8 @@ class GridField(nn.Module):
     def resized(self, voxels: int) -> "GridField":
         """The same field on another number of vertices, by trilinear interpolation; gradients start from zero."""
         with torch.no_grad():
-            sdf, albedo, sheen = (parameter.detach() for parameter in self.parameters())
-            return GridField(resize(sdf, voxels), resize(albedo, voxels), resize(sheen, (voxels + 1) // 2))
+            coarse = resize(self.sheen.detach(), (voxels + 1) // 2)
+            return GridField(resize(self.sdf.detach(), voxels), resize(self.albedo.detach(), voxels), coarse)
 
 
 def gradient_buffer(parameter: Tensor) -> Tensor:
