@@ -162,7 +162,10 @@ DeviceOption = Annotated[
     ),
 ]
 ThreadsOption = Annotated[
-    int | None, typer.Option("--threads", min=1, help="CPU threads. (default: all cores)", show_default=False)
+    int | None,
+    typer.Option(
+        "--threads", min=1, help="CPU threads. (default: all cores, in a container its share)", show_default=False
+    ),
 ]
 SeedOption = Annotated[
     int | None, typer.Option("--seed", help="Seed of all random numbers. (default: 0)", show_default=False)
