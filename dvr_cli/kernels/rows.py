@@ -20,7 +20,7 @@ Table = wp.types.vector(length=3 * MOST, dtype=wp.int64)
 _COPY = """
     const unsigned char* from = (const unsigned char*)source + from_row * size;
     unsigned char* to = (unsigned char*)target + to_row * size;
-    if (size % 4 == 0) {
+    if ((size | source | target) % 4 == 0) {
         for (long long word = 0; word < size / 4; ++word)
             ((unsigned*)to)[word] = ((const unsigned*)from)[word];
     } else {
@@ -32,7 +32,7 @@ _COPY = """
 
 @wp.func_native(_COPY)
 def copy_row(source: wp.int64, from_row: wp.int64, target: wp.int64, to_row: wp.int64, size: wp.int64):
-    """Copy so many bytes; rows of one tensor that has words of four bytes, or fewer, start where such words do."""
+    """Copy so many bytes, four at a time where rows begin at such words."""
 
 
 @wp.kernel

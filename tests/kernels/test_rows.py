@@ -28,6 +28,14 @@ def test_tensors_need_not_lie_in_one_piece():
     assert torch.equal(rows_of((wide.T, wide[1]), index)[0], wide.T[index])
 
 
+def test_bytes_need_not_begin_at_a_word():
+    values, index = (
+        torch.randint(256, (4001,), generator=G, dtype=torch.uint8)[1:].reshape(1000, 4),
+        torch.tensor([3, 999]),
+    )
+    assert torch.equal(rows_of((values,), index)[0], values[index])
+
+
 def test_no_gradient_passes():
     values = torch.randn(10, 2, requires_grad=True)
     assert not rows_of((values,), torch.arange(3))[0].requires_grad
