@@ -107,17 +107,29 @@ def sample_gradient(grid: wp.array(dtype=wp.float32), point: wp.vec3, n: int):
 
 
 @wp.func
-def corner_weight(x: float, y: float, z: float, corner: int):
-    """Trilinear weight of corner 4 di + 2 dj + dk."""
-    wx = 1.0 - x
-    wy = 1.0 - y
-    wz = 1.0 - z
+def within_cell(q: wp.vec3):
+    """Where a position in units of voxels, clamped, is in its cell: 0 to 1 along each axis."""
+    return wp.vec3(q[0] - float(int(q[0])), q[1] - float(int(q[1])), q[2] - float(int(q[2])))
+
+
+@wp.func
+def corner_vertex(q: wp.vec3, n: int, corner: int):
+    """Number of the vertex that is corner 4 di + 2 dj + dk of that cell."""
+    return ((int(q[0]) + corner // 4) * n + int(q[1]) + (corner // 2) % 2) * n + int(q[2]) + corner % 2
+
+
+@wp.func
+def corner_weight(within: wp.vec3, corner: int):
+    """Trilinear weight of such a corner."""
+    wx = 1.0 - within[0]
+    wy = 1.0 - within[1]
+    wz = 1.0 - within[2]
     if corner >= 4:
-        wx = x
+        wx = within[0]
     if (corner // 2) % 2 == 1:
-        wy = y
+        wy = within[1]
     if corner % 2 == 1:
-        wz = z
+        wz = within[2]
     return wx * wy * wz
 
 

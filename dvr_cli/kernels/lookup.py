@@ -10,12 +10,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dvr_cli.kernels.grid import (
+    corner_vertex,
     corner_weight,
     grid_position,
     prefetch_around,
     prefetch_cell,
     sample,
     sample_gradient,
+    within_cell,
 )
 from dvr_cli.kernels.launch import launch
 
@@ -82,16 +84,10 @@ def surface_kernel(
 def sample_rgb(grid: wp.array(dtype=wp.float32), point: wp.vec3, n: int, channels: int, channel: int):
     """Trilinear value of three neighbouring channels."""
     q = grid_position(point, n)
-    i = int(q[0])
-    j = int(q[1])
-    k = int(q[2])
-    x = q[0] - float(i)
-    y = q[1] - float(j)
-    z = q[2] - float(k)
     total = wp.vec3(0.0, 0.0, 0.0)
     for corner in range(8):
-        b = (((i + corner // 4) * n + j + (corner // 2) % 2) * n + k + corner % 2) * channels + channel
-        w = corner_weight(x, y, z, corner)
+        b = corner_vertex(q, n, corner) * channels + channel
+        w = corner_weight(within_cell(q), corner)
         total += wp.vec3(grid[b], grid[b + 1], grid[b + 2]) * w
     return total
 
@@ -100,18 +96,15 @@ def sample_rgb(grid: wp.array(dtype=wp.float32), point: wp.vec3, n: int, channel
 def rgb_slope(grid: wp.array(dtype=wp.float32), point: wp.vec3, n: int, channels: int, channel: int, along: wp.vec3):
     """Gradient with respect to the point of (three neighbouring channels) . along, inside the cell."""
     q = grid_position(point, n)
-    i = int(q[0])
-    j = int(q[1])
-    k = int(q[2])
-    x = q[0] - float(i)
-    y = q[1] - float(j)
-    z = q[2] - float(k)
+    x = within_cell(q)[0]
+    y = within_cell(q)[1]
+    z = within_cell(q)[2]
     slope = wp.vec3(0.0, 0.0, 0.0)
     for corner in range(8):
         di = corner // 4
         dj = (corner // 2) % 2
         dk = corner % 2
-        b = (((i + di) * n + j + dj) * n + k + dk) * channels + channel
+        b = corner_vertex(q, n, corner) * channels + channel
         s = grid[b] * along[0] + grid[b + 1] * along[1] + grid[b + 2] * along[2]
         wx = 1.0 - x
         wy = 1.0 - y

@@ -7,11 +7,18 @@ import warp as wp
 from jaxtyping import Float
 from torch import Tensor
 
-from dvr_cli.kernels.grid import along_axis, corner_weight, grid_position, prefetch_cell
+from dvr_cli.kernels.grid import along_axis, corner_vertex, corner_weight, grid_position, prefetch_cell, within_cell
 from dvr_cli.kernels.launch import launch_slabs
 from dvr_cli.kernels.lookup import AHEAD
 
 wp.set_module_options({"enable_backward": False})
+
+
+@wp.func
+def in_slab(x: float, n: int, first_plane: int, last_plane: int):
+    """Whether vertices about a point with this first coordinate lie on planes [first_plane, last_plane)."""
+    plane = int(along_axis(x, n))
+    return plane + 1 >= first_plane and plane < last_plane
 
 
 @wp.kernel
@@ -25,28 +32,22 @@ def scatter_kernel(
     values: wp.array(dtype=wp.float32),
 ):
     p = wp.tid()
+    later = p + AHEAD
     # Where all rays are asked and few of them want something there are zeros.
-    if p + AHEAD < points.shape[0] and (channels > 1 or values[p + AHEAD] != 0.0):
-        plane_ahead = int(along_axis(points[p + AHEAD][0], n))
-        if plane_ahead + 1 >= first_plane and plane_ahead < last_plane:
-            prefetch_cell(grid_out, points[p + AHEAD], n, channels)
+    wanted = later < points.shape[0] and (channels > 1 or values[later] != 0.0)
+    if wanted and in_slab(points[later][0], n, first_plane, last_plane):
+        prefetch_cell(grid_out, points[later], n, channels)
     if channels == 1 and values[p] == 0.0:
         return
-    i = int(along_axis(points[p][0], n))
-    if i + 1 >= first_plane and i < last_plane:
+    if in_slab(points[p][0], n, first_plane, last_plane):
         q = grid_position(points[p], n)
-        j = int(q[1])
-        k = int(q[2])
-        x = q[0] - float(i)
-        y = q[1] - float(j)
-        z = q[2] - float(k)
         for corner in range(8):
-            plane = i + corner // 4
+            plane = int(q[0]) + corner // 4
             if plane >= first_plane and plane < last_plane:
-                b = ((plane * n + j + (corner // 2) % 2) * n + k + corner % 2) * channels
-                w = corner_weight(x, y, z, corner)
+                vertex = corner_vertex(q, n, corner)
+                w = corner_weight(within_cell(q), corner)
                 for c in range(channels):
-                    wp.atomic_add(grid_out, b + c, w * values[p * channels + c])
+                    wp.atomic_add(grid_out, vertex * channels + c, w * values[p * channels + c])
 
 
 @wp.kernel
@@ -60,26 +61,19 @@ def scatter_by_axis_kernel(
     values: wp.array(dtype=wp.vec3),
 ):
     p = wp.tid()
-    if p + AHEAD < points.shape[0]:
-        plane_ahead = int(along_axis(points[p + AHEAD][0], n))
-        if plane_ahead + 1 >= first_plane and plane_ahead < last_plane:
-            prefetch_cell(grid_out, points[p + AHEAD], n, 9)
-    i = int(along_axis(points[p][0], n))
-    if i + 1 >= first_plane and i < last_plane:
+    later = p + AHEAD
+    if later < points.shape[0] and in_slab(points[later][0], n, first_plane, last_plane):
+        prefetch_cell(grid_out, points[later], n, 9)
+    if in_slab(points[p][0], n, first_plane, last_plane):
         q = grid_position(points[p], n)
-        j = int(q[1])
-        k = int(q[2])
-        x = q[0] - float(i)
-        y = q[1] - float(j)
-        z = q[2] - float(k)
         for corner in range(8):
-            plane = i + corner // 4
+            plane = int(q[0]) + corner // 4
             if plane >= first_plane and plane < last_plane:
-                b = ((plane * n + j + (corner // 2) % 2) * n + k + corner % 2) * 9
-                w = corner_weight(x, y, z, corner)
+                vertex = corner_vertex(q, n, corner)
+                w = corner_weight(within_cell(q), corner)
                 for axis in range(3):
                     for c in range(3):
-                        wp.atomic_add(grid_out, b + 3 * axis + c, w * directions[p][axis] * values[p][c])
+                        wp.atomic_add(grid_out, 9 * vertex + 3 * axis + c, w * directions[p][axis] * values[p][c])
 
 
 def scatter(grid: Float[Tensor, "..."], points: Float[Tensor, "p 3"], values: Float[Tensor, "p *c"]) -> None:

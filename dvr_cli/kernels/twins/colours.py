@@ -5,5 +5,5 @@ from torch import Tensor
 
 
 def robust_norm(colours: Float[Tensor, "r 3"], expected: Float[Tensor, "r 3"]) -> Float[Tensor, "r"]:
-    """What `kernels.colours.colour_errors` gives the derivatives of, up to the sign and a constant of each ray."""
+    """What `kernels.colours.colour_errors` gives the derivatives and the reciprocal of."""
     return ((colours - expected).square().sum(dim=1) + 1e-3).sqrt()
