@@ -6,6 +6,7 @@ what is left over between confirmed depths, in a cup for instance, costs area an
 ray through a mask keeps at least the vertex on it with the fewest votes against.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,6 +19,12 @@ from dvr_cli.config import Start
 from dvr_cli.fitting.smooth_cut import smooth_cut
 from dvr_cli.kernels import hull as hull_kernels
 from dvr_cli.kernels.views import OBJECT, ViewArrays
+
+APART = 6.0
+"""Degrees between views, seen from the middle of the cube, from which on they show each other's depth well."""
+
+TOGETHER = 60.0
+"""Degrees beyond which views no longer show the same; being apart is of no use there."""
 
 CUT_ITERATIONS = (300, 80, 30)
 """Of `smooth_cut` from its coarsest grid on; more on the finest one change next to nothing here."""
@@ -49,12 +56,26 @@ def places_on(
 
 
 def neighbour_views(stack: ViewArrays, count: int) -> Int[Tensor, "v m"]:
-    """For each view the `count` others that look from the nearest directions, nearest first; -1 fills up."""
+    """For each view the `count` others to compare it with, from the nearest directions, nearest first; -1 fills up.
+
+    Photographs next to each other in a film look the same and fix no depth. Therefore a view that lies within `APART`
+    of this one or of one already taken has to wait until there is no other within `TOGETHER`.
+    """
     towards = torch.nn.functional.normalize(stack.centres, dim=1)
     cosine = towards @ towards.T
     cosine.fill_diagonal_(-2)
-    nearest = cosine.argsort(dim=1, descending=True)[:, : min(count, stack.count - 1)].int()
-    return torch.nn.functional.pad(nearest, (0, count - nearest.shape[1]), value=-1).contiguous()
+    close = cosine > math.cos(math.radians(APART))
+    apart = ~close & (cosine > math.cos(math.radians(TOGETHER)))
+    wide = min(count, stack.count - 1)
+    taken = torch.eye(stack.count, dtype=torch.bool, device=cosine.device)
+    chosen = torch.zeros(stack.count, wide, dtype=torch.long, device=cosine.device)
+    for column in range(wide):
+        # Cosines differ by 2 at most, so whatever is apart comes before everything that is not.
+        chosen[:, column] = (cosine + 3.0 * apart).masked_fill(taken, -3).argmax(dim=1)
+        taken.scatter_(1, chosen[:, column : column + 1], True)
+        apart &= ~close[chosen[:, column]]
+    order = cosine.gather(1, chosen).argsort(dim=1, descending=True, stable=True)
+    return torch.nn.functional.pad(chosen.gather(1, order).int(), (0, count - wide), value=-1).contiguous()
 
 
 def mask_pixels(
