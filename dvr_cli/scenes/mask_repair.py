@@ -41,7 +41,7 @@ def with_holes_filled(
     repaired, names = [], []
     for view in views:
         hole = holes.get(view.name)
-        if view.mask is not None and hole is not None and not _shows_background(view.image, view.mask, hole):
+        if view.mask is not None and hole is not None and _to_be_filled(view.image, view.mask, hole):
             repaired.append(replace(view, mask=_filled(view.mask, hole)))
             names.append(view.name)
         else:
@@ -90,16 +90,18 @@ def _seen_through(
     return ndimage.binary_dilation(kept[labels]) & background
 
 
-def _shows_background(
+def _to_be_filled(
     image: Float[np.ndarray, "h w 3"], mask: Bool[np.ndarray, "h w"], hole: Bool[np.ndarray, "h2 w2"]
 ) -> bool:
-    """Whether the hole has the colour of much that is beside the object in the photograph."""
+    """Whether the mask has the hole, and it does not have the colour of much that is beside the object."""
     hole = sampled(hole, *mask.shape) & ~mask
-    beside = (ndimage.distance_transform_edt(~mask) < np.sqrt(mask.sum()) / 4) & ~mask & ~hole
-    if not hole.any() or not beside.any():
+    if not hole.any():
         return False
+    beside = (ndimage.distance_transform_edt(~mask) < np.sqrt(mask.sum()) / 4) & ~mask & ~hole
+    if not beside.any():
+        return True
     difference = np.abs(image[beside] - np.median(image[hole], axis=0)).max(axis=1)
-    return bool((difference < ALIKE).mean() > BACKGROUND_SHARE)
+    return bool((difference < ALIKE).mean() <= BACKGROUND_SHARE)
 
 
 def _filled(mask: Bool[np.ndarray, "h w"], hole: Bool[np.ndarray, "h2 w2"]) -> Bool[np.ndarray, "h w"]:
