@@ -123,6 +123,8 @@ class Losses(Part):
     """Voxels by which a ray that was on the wrong side is asked to be on the right one."""
     sparse_depth: float = Field(default=1.0, ge=0)
     """Points on the surface, and along the rays that see them: robust distances in voxels, per point drawn."""
+    rims: bool = True
+    """Where masks agree to the pixel, points on their contours count as points on the surface."""
     depth: float = Field(default=1.0, ge=0)
     """Dense depth maps: robust distance along the ray in voxels, per pixel drawn."""
 

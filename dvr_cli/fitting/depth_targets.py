@@ -73,6 +73,16 @@ def sparse_targets(
     )
 
 
+def together(first: SparseTargets, second: SparseTargets) -> SparseTargets:
+    """The points and rays of both."""
+    return SparseTargets(
+        torch.cat([first.points, second.points]),
+        torch.cat([first.spreads, second.spreads]),
+        torch.cat([first.pair_views, second.pair_views]),
+        torch.cat([first.pair_points, second.pair_points + len(first.points)]),
+    )
+
+
 def _within_masks(
     points: Float[np.ndarray, "p 3"], views: Sequence[LoadedView], cube_from_world: Float[np.ndarray, "4 4"]
 ) -> Bool[np.ndarray, "p"]:

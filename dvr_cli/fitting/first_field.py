@@ -44,6 +44,14 @@ def first_field(
         else:
             depth = initial.empty_maps(stack, start.pixel_step)
         depth = with_known_depth(depth, stack, sparse, dense)
-        sdf = signed_distance(torch.as_tensor(initial.carve(stack, hull, depth, start)).to(device))
+        kept = initial.carve(stack, hull, depth, start, None if sparse is None else _without_rays(sparse))
+        sdf = signed_distance(torch.as_tensor(kept).to(device))
     # The distance to a set of vertices has steps of one voxel; this rounds them.
     return GridField(torch.as_tensor(ndimage.gaussian_filter(sdf.cpu().numpy(), 1.0)).to(device))
+
+
+def _without_rays(sparse: SparseTargets) -> Float[Tensor, "p 3"]:
+    """The points of which nothing is known but that they lie on the surface."""
+    without = torch.ones(len(sparse.points), dtype=torch.bool, device=sparse.points.device)
+    without[sparse.pair_points.long()] = False
+    return sparse.points[without]

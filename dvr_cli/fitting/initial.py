@@ -119,10 +119,22 @@ def coarse_depth(
     return replace(maps, t_map=confirmed)
 
 
-def carve(stack: ViewArrays, hull: Float[Tensor, "n n n"], depth: DepthMaps, start: Start) -> Bool[np.ndarray, "n n n"]:
-    """The hull less what views agree is free, every mask ray keeping something; True inside."""
+def carve(
+    stack: ViewArrays,
+    hull: Float[Tensor, "n n n"],
+    depth: DepthMaps,
+    start: Start,
+    touched: Float[Tensor, "p 3"] | None = None,
+) -> Bool[np.ndarray, "n n n"]:
+    """The hull less what views agree is free, every mask ray keeping something; True inside.
+
+    Around points that it is known to be `touched` at the hull is the object, whatever photographs seem to show.
+    """
     margin = start.margin * 2.0 / hull.shape[0]
     free, support = hull_kernels.vote(stack, hull, depth.starts, depth.step, depth.t_map, margin)
+    if touched is not None and len(touched):
+        near = _around(touched, hull.shape[0])
+        free, support = torch.where(near, 0, free), torch.where(near, support.clamp(min=1), support)
     against = free - support
     inside = (hull < 0).cpu().numpy()
     found = smooth_cut(_evidence(hull, free, support, start), torch.ones_like(hull, dtype=torch.bool), CUT_ITERATIONS)
@@ -139,6 +151,14 @@ def carve(stack: ViewArrays, hull: Float[Tensor, "n n n"], depth: DepthMaps, sta
         back.reshape(-1)[places] = True
         kept = kept | (ndimage.binary_dilation(back, iterations=1) & inside)
     return kept
+
+
+def _around(points: Float[Tensor, "p 3"], n: int) -> Bool[Tensor, "n n n"]:
+    """The vertices of a grid that lie within two steps of a point."""
+    place = ((points.cpu().clamp(-1, 1) + 1) * ((n - 1) / 2)).round().long()
+    near = np.zeros((n, n, n), bool)
+    near[tuple(place.T.numpy())] = True
+    return torch.as_tensor(ndimage.binary_dilation(near, iterations=2)).to(points.device)
 
 
 def _evidence(

@@ -19,7 +19,7 @@ from dvr_cli.fields.grid import GridField
 from dvr_cli.fields.kinds import AnyField
 from dvr_cli.files import disk_errors
 from dvr_cli.fitting.course import Course
-from dvr_cli.fitting.depth_targets import SparseTargets, dense_targets, sparse_targets
+from dvr_cli.fitting.depth_targets import SparseTargets, dense_targets, sparse_targets, together
 from dvr_cli.fitting.depth_terms import DepthTargets
 from dvr_cli.fitting.devices import kernels_loading, resolve_device, said_of, torch_threads
 from dvr_cli.fitting.events import Message, StepReport
@@ -28,6 +28,7 @@ from dvr_cli.fitting.kinds import KINDS
 from dvr_cli.fitting.levels import Watch, run_level
 from dvr_cli.fitting.memory import peak_memory_gb
 from dvr_cli.fitting.preview import write_preview
+from dvr_cli.fitting.rims import rim_targets
 from dvr_cli.fitting.run_folder import RunFolder
 from dvr_cli.fitting.seen_depth import SeenDepth, load_seen, save_seen
 from dvr_cli.fitting.surroundings import see_all_around, too_few_masks, with_labels
@@ -140,11 +141,12 @@ def _fit(
         seen = None if course is None else load_seen(watch.run.path, len(views))
         seen = seen or _seen(scene, views, settings, watch, device)
     if course is None:
-        course = _start(scene, views, settings, watch, device, seen)
+        course, sparse = _start(scene, views, settings, watch, device, seen)
         watch.save(course)
         if seen is not None:
             _save_seen(watch.run, seen)
-    sparse = _sparse(scene, views, course.cube_from_world, device)
+    else:
+        sparse = _sparse(scene, views, course.cube_from_world, settings, device)
     inputs = _level_inputs(scene, views, sparse, course, settings, device, seen)
     del views
     while course.level < len(settings.levels):
@@ -201,8 +203,8 @@ def _start(
     watch: Watch,
     device: torch.device,
     seen: SeenDepth | None,
-) -> Course:
-    """The course before the first step."""
+) -> tuple[Course, SparseTargets | None]:
+    """The course before the first step, and the points that are known to lie on the surface."""
     divisor = seen.divisor if seen is not None else divisor_for(views, settings.start.image_size)
     stack = stack_views(views, scene.unit_from_world, divisor, device)
     if seen is None:
@@ -210,9 +212,7 @@ def _start(
     else:
         cube = unmasked_cube(stack, seen, scene.unit_from_world, settings)
     stack = in_cube(stack, cube)
-    sparse = _sparse(scene, views, cube.cube_from_world, device)
-    if sparse is not None and scene.sparse_depth is not None:
-        watch.report(Message(_say_used(len(sparse.points), len(scene.sparse_depth.points))))
+    sparse = _sparse(scene, views, cube.cube_from_world, settings, device, watch)
     dense = dense_targets(views, stack, divisor, cube.cube_from_world)
 
     def first_grid() -> GridField:
@@ -222,13 +222,30 @@ def _start(
 
     stop = partial(_stop_if_asked, watch)
     field = KINDS[settings.field].begin(first_grid, settings, device, watch.report, stop)
-    return Course(cube.cube_from_world, field)
+    return Course(cube.cube_from_world, field), sparse
 
 
 def _sparse(
-    scene: Scene, views: list[LoadedView], cube_from_world: Float[np.ndarray, "4 4"], device: torch.device
+    scene: Scene,
+    views: list[LoadedView],
+    cube_from_world: Float[np.ndarray, "4 4"],
+    settings: Settings,
+    device: torch.device,
+    watch: Watch | None = None,
 ) -> SparseTargets | None:
-    return None if scene.sparse_depth is None else sparse_targets(scene.sparse_depth, views, cube_from_world, device)
+    """Points of the scene, and those that its silhouettes fix; `watch` is told of them."""
+    found = None
+    if scene.sparse_depth is not None:
+        found = sparse_targets(scene.sparse_depth, views, cube_from_world, device)
+        if watch is not None:
+            watch.report(Message(_say_used(len(found.points), len(scene.sparse_depth.points))))
+    if settings.field == "grid" and settings.losses.rims and any(view.mask is not None for view in views):
+        rims = rim_targets(stack_views(views, cube_from_world, 1, device))
+        if rims is not None:
+            found = rims if found is None else together(found, rims)
+            if watch is not None:
+                watch.report(Message(f"Masks agree to the pixel: {len(rims.points)} points on contours are used"))
+    return found
 
 
 def _say_used(used: int, found: int) -> str:

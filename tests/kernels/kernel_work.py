@@ -21,6 +21,7 @@ from dvr_cli.kernels import (
     patches,
     pixels,
     resize,
+    rims,
     rows,
     scatter,
     silhouettes,
@@ -184,6 +185,7 @@ def carved(place: Place) -> list[Tensor]:
         hull.confirm(ball, neighbours, starts, 1, views, pixels, t, t_map, 0.1),
         *hull.vote(ball, sdf, starts, 1, t_map, 0.05),
         hull.veto(sdf, kept, votes, *ball.rays(views, pixels)),
+        *rims.graze(ball, views[::7].contiguous(), pixels[::7].contiguous(), 1 / 64),
     ]
 
 
