@@ -196,9 +196,9 @@ def _worst_table(views: list[dict[str, Any]]) -> "Table":
     table.title = "Masks that agree least with the others"
     masked = sorted((view for view in views if view["hull_iou"] is not None), key=lambda view: view["hull_iou"])
     for view in masked[:LISTED_VIEWS]:
-        table.add_row(
-            Text(view["name"]), f"{view['hull_iou']:.3f}", f"{view['mask_coverage']:.1%}", f"{view['carved_alone']:.1%}"
-        )
+        # Of an empty hull there is no part that one mask alone removes.
+        alone = "" if view["carved_alone"] is None else f"{view['carved_alone']:.1%}"
+        table.add_row(Text(view["name"]), f"{view['hull_iou']:.3f}", f"{view['mask_coverage']:.1%}", alone)
     return table
 
 

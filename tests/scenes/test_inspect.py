@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import typer
+from PIL import Image
 
 from dvr_cli.commands.inspect import inspect_command
 from dvr_cli.errors import SceneError
@@ -67,3 +68,17 @@ def test_damaged_photograph_is_found(folder, capsys):
     out = capsys.readouterr().out
     assert "[unreadable-photograph]" in out and "000008.png cannot be decoded" in out
     assert out.strip().splitlines()[-1] == f"Next: correct that, then dvr inspect {folder}"
+
+
+def test_an_empty_mask_is_found(folder, capsys):
+    """It empties the hull, of which then no part is anybody's."""
+    path = sorted((folder / "mask").iterdir())[0]
+    with Image.open(path) as mask:
+        black = Image.new("L", mask.size)
+    black.save(path)
+    with pytest.raises(typer.Exit) as ended:
+        inspect_command(folder)
+    said = capsys.readouterr().out
+    assert path.name in said
+    assert "A reconstruction would fail" in said
+    assert ended.value.exit_code == 1

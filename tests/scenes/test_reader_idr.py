@@ -187,3 +187,9 @@ def test_scene_without_photographs_is_refused(folder):
     shutil.rmtree(folder / "image")
     with pytest.raises(SceneError, match="no photographs"):
         read_scene(folder)
+
+
+def test_hidden_files_are_no_photographs(folder):
+    first = next((folder / "image").iterdir())
+    (folder / "image" / f"._{first.name}").write_bytes(b"what macOS keeps beside a file")
+    assert len(read_scene(folder).views) == 12

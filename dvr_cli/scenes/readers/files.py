@@ -63,9 +63,12 @@ class FoundScene:
 
 
 def list_images(folder: Path) -> tuple[str, ...]:
-    """Names of the photographs in a folder, sorted; masks that lie beside them (name_mask.png) are none."""
-    names = sorted(p.name for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
-    return without_masks(names)
+    """Names of the photographs in a folder, sorted.
+
+    Masks that lie beside them (name_mask.png) are none, nor are hidden files: macOS leaves a ._name.png beside each.
+    """
+    images = (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    return without_masks(sorted(path.name for path in images if not path.name.startswith(".")))
 
 
 def path_inside(folder: Path, name: str, where: str) -> Path:
