@@ -73,8 +73,10 @@ def sparse_targets(
     )
 
 
-def together(first: SparseTargets, second: SparseTargets) -> SparseTargets:
-    """The points and rays of both."""
+def together(first: SparseTargets | None, second: SparseTargets | None) -> SparseTargets | None:
+    """The points and rays of both, or of the one that there is."""
+    if first is None or second is None:
+        return first or second
     return SparseTargets(
         torch.cat([first.points, second.points]),
         torch.cat([first.spreads, second.spreads]),

@@ -29,10 +29,12 @@ def first_field(
     start: Start,
     sparse: SparseTargets | None = None,
     dense: Float[Tensor, "pixels"] | None = None,
+    touched: Float[Tensor, "p 3"] | None = None,
 ) -> GridField:
     """A smooth distance field around the carved hull of views stacked in the cube; SceneError if the hull is empty.
 
-    `dense` are distances along the rays of the stack's pixels, 0 where unknown.
+    `dense` are distances along the rays of the stack's pixels, 0 where unknown; at points that are `touched` is the
+    object for certain.
     """
     device = stack.gray.device
     sdf = hull = signed_distance(torch.as_tensor(cube_hull(stack, cube, start.voxels)).to(device))
@@ -44,14 +46,7 @@ def first_field(
         else:
             depth = initial.empty_maps(stack, start.pixel_step)
         depth = with_known_depth(depth, stack, sparse, dense)
-        kept = initial.carve(stack, hull, depth, start, None if sparse is None else _without_rays(sparse))
+        kept = initial.carve(stack, hull, depth, start, touched)
         sdf = signed_distance(torch.as_tensor(kept).to(device))
     # The distance to a set of vertices has steps of one voxel; this rounds them.
     return GridField(torch.as_tensor(ndimage.gaussian_filter(sdf.cpu().numpy(), 1.0)).to(device))
-
-
-def _without_rays(sparse: SparseTargets) -> Float[Tensor, "p 3"]:
-    """The points of which nothing is known but that they lie on the surface."""
-    without = torch.ones(len(sparse.points), dtype=torch.bool, device=sparse.points.device)
-    without[sparse.pair_points.long()] = False
-    return sparse.points[without]

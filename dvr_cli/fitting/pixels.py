@@ -56,7 +56,7 @@ def pixel_pool(stack: ViewArrays, rim: int) -> PixelPool:
         near &= ~disregarded
         y, x = np.nonzero(near)
         pixels = np.stack([x, y], axis=1).astype(np.int32)
-        return np.full(len(x), v, np.int32), pixels, (_edge(mask) & ~_next_to(unknown | disregarded))[y, x]
+        return np.full(len(x), v, np.int32), pixels, (edges_of(mask) & ~_next_to(unknown | disregarded))[y, x]
 
     parts = zip(*launch.in_parts(of_view, stack.count), strict=True)
     return PixelPool(*(torch.as_tensor(np.concatenate(part)).to(stack.gray.device) for part in parts))
@@ -75,7 +75,7 @@ def _next_to(unknown: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
     return ndimage.binary_dilation(unknown) if unknown.any() else unknown
 
 
-def _edge(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
+def edges_of(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
     """Pixels with one of their four neighbours on the other side; what is beyond the image is on neither."""
     down, right = mask[1:] != mask[:-1], mask[:, 1:] != mask[:, :-1]
     edge = np.zeros_like(mask)

@@ -146,7 +146,8 @@ def _fit(
         if seen is not None:
             _save_seen(watch.run, seen)
     else:
-        sparse = _sparse(scene, views, course.cube_from_world, settings, device)
+        sparse = _sparse(scene, views, course.cube_from_world, device)
+        sparse = together(sparse, _rims(views, course.cube_from_world, settings, device))
     inputs = _level_inputs(scene, views, sparse, course, settings, device, seen)
     del views
     while course.level < len(settings.levels):
@@ -212,40 +213,36 @@ def _start(
     else:
         cube = unmasked_cube(stack, seen, scene.unit_from_world, settings)
     stack = in_cube(stack, cube)
-    sparse = _sparse(scene, views, cube.cube_from_world, settings, device, watch)
+    sparse = _sparse(scene, views, cube.cube_from_world, device)
+    if sparse is not None and scene.sparse_depth is not None:
+        watch.report(Message(_say_used(len(sparse.points), len(scene.sparse_depth.points))))
+    rims = _rims(views, cube.cube_from_world, settings, device)
+    if rims is not None:
+        watch.report(Message(f"Masks agree to the pixel: {len(rims.points)} points on contours are used"))
     dense = dense_targets(views, stack, divisor, cube.cube_from_world)
 
     def first_grid() -> GridField:
         if seen is None:
-            return first_field(stack, cube, settings.start, sparse, dense)
+            return first_field(stack, cube, settings.start, sparse, dense, None if rims is None else rims.points)
         return unmasked_field(stack, seen, cube, settings, sparse, dense)
 
     stop = partial(_stop_if_asked, watch)
     field = KINDS[settings.field].begin(first_grid, settings, device, watch.report, stop)
-    return Course(cube.cube_from_world, field), sparse
+    return Course(cube.cube_from_world, field), together(sparse, rims)
 
 
 def _sparse(
-    scene: Scene,
-    views: list[LoadedView],
-    cube_from_world: Float[np.ndarray, "4 4"],
-    settings: Settings,
-    device: torch.device,
-    watch: Watch | None = None,
+    scene: Scene, views: list[LoadedView], cube_from_world: Float[np.ndarray, "4 4"], device: torch.device
 ) -> SparseTargets | None:
-    """Points of the scene, and those that its silhouettes fix; `watch` is told of them."""
-    found = None
-    if scene.sparse_depth is not None:
-        found = sparse_targets(scene.sparse_depth, views, cube_from_world, device)
-        if watch is not None:
-            watch.report(Message(_say_used(len(found.points), len(scene.sparse_depth.points))))
-    if settings.field == "grid" and settings.losses.rims and any(view.mask is not None for view in views):
-        rims = rim_targets(stack_views(views, cube_from_world, 1, device))
-        if rims is not None:
-            found = rims if found is None else together(found, rims)
-            if watch is not None:
-                watch.report(Message(f"Masks agree to the pixel: {len(rims.points)} points on contours are used"))
-    return found
+    return None if scene.sparse_depth is None else sparse_targets(scene.sparse_depth, views, cube_from_world, device)
+
+
+def _rims(
+    views: list[LoadedView], cube_from_world: Float[np.ndarray, "4 4"], settings: Settings, device: torch.device
+) -> SparseTargets | None:
+    if settings.field != "grid" or not settings.losses.rims or all(view.mask is None for view in views):
+        return None
+    return rim_targets(stack_views(views, cube_from_world, 1, device))
 
 
 def _say_used(used: int, found: int) -> str:

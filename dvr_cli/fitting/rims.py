@@ -12,6 +12,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from dvr_cli.fitting.depth_targets import SparseTargets
+from dvr_cli.fitting.pixels import edges_of
 from dvr_cli.kernels.rims import graze
 from dvr_cli.kernels.views import BACKGROUND, OBJECT, ViewArrays
 
@@ -61,9 +62,7 @@ def rim_pixels(stack: ViewArrays) -> tuple[Int[Tensor, "p"], Int[Tensor, "p 2"]]
     for view in range(stack.count):
         start, height, width = int(stack.starts[view]), int(stack.heights[view]), int(stack.widths[view])
         image = labels[start : start + height * width].reshape(height, width)
-        outside = np.pad(image == BACKGROUND, 1)
-        beside = outside[:-2, 1:-1] | outside[2:, 1:-1] | outside[1:-1, :-2] | outside[1:-1, 2:]
-        rows, columns = np.nonzero((image == OBJECT) & beside)
+        rows, columns = np.nonzero((image == OBJECT) & edges_of(image != BACKGROUND))
         pixels.append(np.stack([columns, rows], axis=1))
         views.append(np.full(len(rows), view))
     device = stack.gray.device
