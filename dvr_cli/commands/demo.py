@@ -8,6 +8,8 @@ import typer
 from dvr_cli.commands.options import DeviceOption, JsonOption, PresetOption, QuietOption, SeedOption, ThreadsOption
 from dvr_cli.commands.reconstruct import with_steps
 from dvr_cli.console import Output
+from dvr_cli.errors import RunError
+from dvr_cli.files import disk_errors, write_text
 
 if TYPE_CHECKING:
     from dvr_cli.comparing.metrics import SurfaceDistance
@@ -25,6 +27,9 @@ SAMPLES = 200_000
 PICTURED_VIEWS = (3, 12)
 ERROR_SHARE = 0.005
 """Errors of this share of the diagonal are drawn in full red (outside) or blue (inside)."""
+MARK = "made_by_dvr_demo.txt"
+"""A file in the scene that says whose it is: only such a scene is replaced."""
+WRITES = ("scene", "run", "demo.ply", "comparison.png")
 
 
 def demo_command(
@@ -56,6 +61,7 @@ def demo_command(
     from dvr_cli.surfaces.exact import exact_surface
     from dvr_cli.surfaces.export import write_mesh
 
+    check_folder(out)
     output.note(f"Making {VIEWS} photographs of the built-in object in {out / 'scene'}")
     shape, views = make_demo_scene(out / "scene")
     reading = {"masks": True}
@@ -76,8 +82,24 @@ def make_demo_scene(folder: Path) -> "tuple[Shape, list[LoadedView]]":
     from dvr_cli.scenes.synthetic import synthetic_scene, write_scene
 
     scene, views, shape = synthetic_scene(views=VIEWS, image_size=IMAGE_SIZE)
-    write_scene(folder, views, scene.world_from_unit)
+    with disk_errors(folder, RunError, "Free some space, or name another folder with --out."):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / MARK, "This scene was made by dvr demo, which replaces it when it runs here again.\n")
+        write_scene(folder, views, scene.world_from_unit)
     return shape, views
+
+
+def check_folder(out: Path) -> None:
+    """RunError where the demo would replace anything that is not of an earlier demo's making."""
+    from dvr_cli.fitting.run_folder import check_target
+
+    foreign = [name for name in WRITES if (out / name).exists()]
+    if foreign and not (out / "scene" / MARK).is_file():
+        raise RunError(
+            f"{out} already holds {', '.join(foreign)}, not made by dvr demo, which would replace that.\n"
+            "Name another folder with --out."
+        )
+    check_target(out / "run", resume=False, overwrite=True)
 
 
 def measure(mesh: "Mesh", reference: "Mesh") -> "SurfaceDistance":

@@ -26,6 +26,7 @@ import torch
 import warp as wp
 from torch import Tensor
 
+from dvr_cli.kernels.cache import usable_cache
 from dvr_cli.kernels.commands import Command, Prepared, can_be_recorded, described, load, stream_of
 from dvr_cli.kernels.helpers import Helpers
 from dvr_cli.processors import available_threads
@@ -67,6 +68,7 @@ def _start_warp() -> None:
     level. Where there is a driver everything is shown, e.g. that it is too old.
     """
     wp.config.log_level = wp.LOG_ERROR
+    wp.config.kernel_cache_dir = usable_cache() or wp.config.kernel_cache_dir
     if _has_cuda_driver():
         wp.init()
         return

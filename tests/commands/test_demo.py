@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from dvr_cli.commands import demo
 from dvr_cli.config import PRESETS
+from dvr_cli.errors import RunError
 from dvr_cli.fitting.run_folder import RunFolder
 from dvr_cli.fitting.scene_description import read_described_scene
 from dvr_cli.scenes.images import load_views
@@ -45,6 +46,25 @@ def test_demo_scene_keeps_its_similarity(small, tmp_path):
     scene = read_described_scene(tmp_path / "scene", {"masks": True})
     expected = synthetic_scene(views=4, image_size=64)[0]
     np.testing.assert_allclose(scene.unit_from_world, expected.unit_from_world, atol=1e-9)
+
+
+def test_a_foreign_scene_is_not_replaced(small, tmp_path):
+    cameras = tmp_path / "scene" / "cameras.npz"
+    cameras.parent.mkdir()
+    cameras.write_bytes(b"somebody's")
+    with pytest.raises(RunError, match="already holds scene, not made by dvr demo"):
+        demo.check_folder(tmp_path)
+    assert cameras.read_bytes() == b"somebody's"
+
+
+def test_an_earlier_demo_is_replaced_but_not_a_foreign_run_beside_it(small, tmp_path):
+    demo.check_folder(tmp_path)
+    demo.make_demo_scene(tmp_path / "scene")
+    demo.check_folder(tmp_path)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "letter.txt").write_text("somebody's")
+    with pytest.raises(RunError, match="not empty and not a run"):
+        demo.check_folder(tmp_path)
 
 
 def test_exact_surface_measures_zero_and_is_drawn(small, tmp_path):
