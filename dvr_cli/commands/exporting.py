@@ -71,7 +71,7 @@ def export(run: "RunFolder", options: ExportOptions, output: Output) -> Exported
         x, y, z = _up(run, options, photographs).tolist()
         output.note(f"Up is ({x:.4g}, {y:.4g}, {z:.4g}), as the cameras were held")
         options = replace(options, placement=replace(options.placement, direction=(x, y, z)))
-    surface = RunSurface(run)
+    surface = RunSurface(run, output.note)
     mesh, about_shape = _shape(run, surface, options, photographs, output)
     facts: dict[str, Any] = {}
     if kinds != {"none"}:

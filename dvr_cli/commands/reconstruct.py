@@ -176,6 +176,8 @@ def _settings_and_reading(
     if earlier is not None:
         remembered = earlier.scene_description.get("options", {})
         reading = {key: remembered.get(key) if value is None else value for key, value in reading.items()}
+        # A run without masks goes on without, whatever the scene has got meanwhile.
+        reading["masks"] = reading["masks"] or False
     return with_steps(resolve_settings(preset, config, overrides, base), steps), reading
 
 

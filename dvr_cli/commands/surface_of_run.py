@@ -40,14 +40,16 @@ class FlatBase:
 class RunSurface:
     """The field of a run's newest checkpoint, and meshes of its surface in world units."""
 
-    def __init__(self, run: "RunFolder") -> None:
-        """RunError when the run has no checkpoint that can be used."""
+    def __init__(self, run: "RunFolder", note: Note) -> None:
+        """`note` is told when an older checkpoint has to serve; RunError when the run has none that can be used."""
         from dvr_cli.fitting.reconstruct import load_field
         from dvr_cli.surfaces.from_field import field_functions
 
         self._run, self._settings = run, run.settings
         # Networks cost so much per point that a GPU is worth its start.
-        self._field, self.world_from_unit = load_field(run, "cpu" if self._settings.field == "grid" else "auto")
+        self._field, self.world_from_unit = load_field(
+            run, "cpu" if self._settings.field == "grid" else "auto", lambda message: note(message.text)
+        )
         self._value, self._gradient, self._colour = field_functions(self._field)
 
     def mesh(self, resolution: int | None, components: Components, note: Note, base: FlatBase | None = None) -> "Mesh":
@@ -168,7 +170,7 @@ class RunSurface:
 
 def mesh_of_run(run: "RunFolder", resolution: int | None, components: Components, note: Note) -> "Mesh":
     """The cleaned surface of the run's newest checkpoint in world units, coloured by its texture field."""
-    return RunSurface(run).mesh(resolution, components, note)
+    return RunSurface(run, note).mesh(resolution, components, note)
 
 
 def left_out(cleaned: "Cleaned") -> str | None:

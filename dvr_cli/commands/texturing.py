@@ -72,11 +72,18 @@ class TextureOptions:
 
 def find_photographs(run: "RunFolder", root: Path | None, options: TextureOptions, output: Output) -> "Photographs":
     """Decode the photographs of the run's scene, at `root` if it has moved. SceneError when they cannot be read."""
+    from dvr_cli.fitting.scene_description import changed_photographs
     from dvr_cli.scenes.images import load_views
 
     found = find_scene(SceneChoice(root), run)
     assert found is not None  # A run always knows its scene.
     scene = found.scene
+    if changed := changed_photographs(scene, run.scene_description, run.path):
+        more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+        output.note(
+            f"Since the run these changed: {', '.join(changed[:3])}{more}. Colours are taken from what is there now; "
+            "they may not fit the surface."
+        )
     size = options.image_size
     if size is None and not options.whole_images:
         size = affordable_size([(view.camera.height, view.camera.width) for view in scene.views])

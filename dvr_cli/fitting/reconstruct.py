@@ -112,12 +112,14 @@ def reconstruct(
     )
 
 
-def load_field(run: RunFolder, device: str = "cpu") -> tuple[AnyField, Float[np.ndarray, "4 4"]]:
+def load_field(
+    run: RunFolder, device: str = "cpu", report: Callable[[Message], None] | None = None
+) -> tuple[AnyField, Float[np.ndarray, "4 4"]]:
     """The field of the run's newest checkpoint and `world_from_unit` of the cube that it lives in.
 
-    RunError when the run has no checkpoint that can be used.
+    `report` is told when an older one has to serve. RunError when the run has no checkpoint that can be used.
     """
-    state = run.load_checkpoint()
+    state = run.load_checkpoint(report)
     if state is None:
         raise RunError(f"{run.path} has no checkpoint yet. Make one with: dvr reconstruct SCENE --out {run.path}")
     course = Course.from_checkpoint(state, resolve_device(device))

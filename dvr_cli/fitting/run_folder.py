@@ -21,7 +21,7 @@ from dvr_cli.errors import RunError
 from dvr_cli.files import disk_errors, write_text
 from dvr_cli.fitting.checkpoints import Checkpoints
 from dvr_cli.fitting.events import Message
-from dvr_cli.fitting.scene_description import MASKS_FOLDER, POINTS_FILE, changed_inputs, located
+from dvr_cli.fitting.scene_description import MASKS_FOLDER, POINTS_FILE, changed_inputs, lacking_keys, located
 
 RESUME_MAY_CHANGE = ("device", "threads", "time_limit")
 """Settings that may differ when a run is resumed: they say where and how long, not what."""
@@ -125,14 +125,19 @@ class RunFolder:
 
     @property
     def scene_description(self) -> dict[str, Any]:
-        """What `describe_scene` said when the run began."""
-        return _read_object(self._scene_file)
+        """What `describe_scene` said when the run began; RunError where that is damaged."""
+        found = _read_object(self._scene_file)
+        if lacking := lacking_keys(found):
+            raise RunError(
+                f"{self._scene_file} lacks {', '.join(lacking)}, or what stands there cannot be used.\n"
+                "Restore the file, or start the run anew with --overwrite."
+            )
+        return found
 
     @property
     def reading(self) -> dict[str, Any]:
         """How to read the scene again (`scene_description.read_described_scene`)."""
-        options = self.scene_description.get("options", {})
-        return located(options if isinstance(options, dict) else {}, self.path)
+        return located(self.scene_description["options"], self.path)
 
     @property
     def summary(self) -> dict[str, Any] | None:
@@ -141,8 +146,11 @@ class RunFolder:
 
     @property
     def finished(self) -> bool:
-        """True when the last reconstruction here came to its end."""
-        summary = self.summary
+        """True when the last reconstruction here came to its end; False too when a damaged summary cannot tell."""
+        try:
+            summary = self.summary
+        except RunError:
+            return False
         return bool(summary and summary.get("finished"))
 
     @property

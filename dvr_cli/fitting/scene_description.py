@@ -7,6 +7,7 @@ that neither rewriting a file in another format nor moving the scene's folder co
 import hashlib
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -54,6 +55,46 @@ def describe_scene(scene: Scene, options: dict[str, Any], made_in: Path | None =
             **_hash_files(_input_files(scene), scene.root, made_in),
         },
     }
+
+
+def lacking_keys(description: dict[str, Any]) -> list[str]:
+    """Keys of a description read from a file that are not there, or hold something else than `describe_scene` writes.
+
+    >>> lacking_keys({"root": "/scene", "options": {}, "views": ["a.png"], "inputs": {}})
+    ['unit_from_world']
+    """
+
+    def is_similarity(value: object) -> bool:
+        try:
+            matrix = np.array(value, dtype=np.float64)
+        except (TypeError, ValueError):
+            return False
+        return matrix.shape == (4, 4) and bool(np.isfinite(matrix).all())
+
+    def are_names(value: object) -> bool:
+        return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+    right = {
+        "root": isinstance(description.get("root"), str),
+        "options": isinstance(description.get("options"), dict),
+        "views": are_names(description.get("views")),
+        "unit_from_world": is_similarity(description.get("unit_from_world")),
+        "inputs": isinstance(description.get("inputs"), dict),
+    }
+    return [key for key, holds in right.items() if not holds]
+
+
+def changed_photographs(scene: Scene, description: dict[str, Any], run: Path) -> list[str]:
+    """What of photographs, masks and cameras of a run's scene is no longer as the run, in the folder `run`, saw it.
+
+    Paths as in `describe_scene`, or "cameras"; views that the run has not seen do not count. SceneError when a file
+    cannot be read.
+    """
+    seen = tuple(view for view in scene.views if view.name in set(description["views"]))
+    then = description["inputs"]
+    as_then = replace(scene, views=seen, unit_from_world=np.array(description["unit_from_world"], dtype=np.float64))
+    now = {"cameras": _hash_cameras(as_then), **_hash_files(_input_files(as_then), scene.root, run)}
+    return [key for key, digest in now.items() if then.get(key, digest) != digest]
 
 
 def read_described_scene(root: Path, options: dict[str, Any], guess_bounds: bool = False) -> Scene:

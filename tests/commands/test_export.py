@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from dvr_cli.commands.export import export_command
 from dvr_cli.errors import ExportError, RunError
+from dvr_cli.fitting.run_folder import RunFolder
 from dvr_cli.surfaces.export import read_mesh
 
 
@@ -120,3 +121,16 @@ def test_unfinished_run_is_exported_with_a_note(run_folder):
 def test_resolution_out_of_range(run_folder, resolution):
     with pytest.raises(ExportError, match="8 to 1024"):
         export("a.ply", "--resolution", resolution)
+
+
+def test_a_damaged_summary_keeps_nothing_from_being_exported(run_folder):
+    (run_folder / "summary.json").write_text('{"finished"')
+    assert "has not come to its end" in export("m.ply", "--resolution", "48").stderr
+
+
+def test_a_damaged_checkpoint_is_passed_over_with_a_note(run_folder):
+    checkpoints = RunFolder.open(run_folder).checkpoints
+    (step,) = checkpoints.steps()
+    checkpoints.path_of(step + 1).write_bytes(b"PK damaged")
+    said = export("m.ply", "--resolution", "48").stderr
+    assert f"{checkpoints.path_of(step + 1).name} cannot be used and is passed over: it is cut short or damaged" in said

@@ -203,6 +203,14 @@ def test_a_scene_that_has_moved_is_found_again(run_folder, scene_folder, tmp_pat
         export("a.glb", *SMALL, "--scene", tmp_path / "nowhere")
 
 
+def test_photographs_that_changed_since_the_run_are_named(run_folder, scene_folder):
+    photograph = scene_folder / "image" / "003.png"
+    Image.open(photograph).rotate(180).save(photograph)
+    said = export("m.glb", *SMALL, "--no-judge").stderr
+    assert "Since the run these changed: image/003.png. Colours are taken from what is there now" in said
+    assert "Since the run" not in export("m.ply", *SMALL).stderr, "vertex colours come from the field"
+
+
 def test_an_all_black_photograph_is_left_out(run_folder, scene_folder):
     path = sorted((scene_folder / "image").iterdir())[1]
     with Image.open(path) as image:

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+from dvr_cli.app import main
 from dvr_cli.commands.made_here import checked, needs_points, read_and_make
 from dvr_cli.commands.reading import FOUND, Reading, reading_options
-from dvr_cli.config import FAST
+from dvr_cli.config import FAST, Level, Settings, Surroundings
+from dvr_cli.config_io import write_settings
 from dvr_cli.console import Output
 from dvr_cli.errors import SceneError
 from dvr_cli.fitting import scene_description
@@ -13,8 +15,17 @@ from dvr_cli.fitting.scene_description import MASKS_FOLDER, POINTS_FILE, describ
 from dvr_cli.scenes.images import load_views
 from dvr_cli.scenes.readers.idr import write_idr
 from dvr_cli.scenes.synthetic import sphere, synthetic_scene
+from dvr_cli.scenes.writing import save_png
 
 RADIUS = 0.6
+TINY = Settings(
+    preset="fast",
+    levels=(Level(voxels=24, image_size=160, steps=4),),
+    surroundings=Surroundings(image_size=80, voxels=32),
+    rays_per_step=512,
+    device="cpu",
+    threads=1,
+)
 SETTINGS = FAST.model_copy(update={"threads": 1})
 
 
@@ -31,6 +42,12 @@ def place(tmp_path, ball):
     views, _ = ball
     write_idr(tmp_path / "ball", [v.camera for v in views], [v.image for v in views], [None] * len(views))
     return tmp_path
+
+
+def exit_code(*arguments):
+    with pytest.raises(SystemExit) as exited:
+        main(list(arguments))
+    return int(exited.value.code or 0)
 
 
 def made(place, **options):
@@ -96,6 +113,24 @@ def test_masks_of_the_scene_are_remembered_as_they_were(place, ball):
     assert made(place, masks="found")[1]["masks"] is True
     assert made(place, mask_folder=place / "ball" / "mask")[1]["masks"] == "mask"
     assert made(place, no_masks=True)[1]["masks"] is None
+
+
+@pytest.mark.parametrize("masks_appear", [False, True])
+def test_a_run_without_masks_goes_on_without(tmp_path, ball, monkeypatch, capsys, masks_appear):
+    """Whether the scene had masks when the run began or got them since."""
+    monkeypatch.chdir(tmp_path)
+    write_settings(TINY, tmp_path / "tiny.toml")
+    views, world_from_unit = ball
+    masks = [None if masks_appear else v.mask for v in views]
+    write_idr(tmp_path / "ball", [v.camera for v in views], [v.image for v in views], masks, world_from_unit)
+    begin = ["reconstruct", "ball", "--out", "run", "--config", "tiny.toml"]
+    assert exit_code(*begin, *([] if masks_appear else ["--no-masks"])) == 0
+    for view in views if masks_appear else ():
+        save_png(np.uint8(255 * view.mask), tmp_path / "ball" / "mask" / view.name)
+    capsys.readouterr()
+    assert exit_code("reconstruct", "ball", "--out", "run", "--resume") == 0
+    said = capsys.readouterr().err
+    assert "already come to its end" in said and "No masks" in said
 
 
 def test_quick_look_stops_with_advice(place, ball):

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,17 @@ import torch
 from dvr_cli.config import FAST
 from dvr_cli.errors import RunError
 from dvr_cli.fitting.run_folder import RunFolder
-from dvr_cli.fitting.scene_description import changed_inputs, describe_scene
+from dvr_cli.fitting.scene_description import changed_inputs, changed_photographs, describe_scene
 from dvr_cli.scenes.views import Camera, Scene, SparseDepth, View
 
-DESCRIPTION = {"root": "scene", "format": "idr", "options": {"masks": True}, "views": ["a"], "inputs": {"image/a": "1"}}
+DESCRIPTION = {
+    "root": "scene",
+    "format": "idr",
+    "options": {"masks": True},
+    "views": ["a"],
+    "unit_from_world": np.eye(4).tolist(),
+    "inputs": {"image/a": "1"},
+}
 
 
 def new_run(path: Path) -> RunFolder:
@@ -97,11 +105,11 @@ def test_checkpoint_with_code_is_refused(tmp_path):
 
 
 KILLED_WHILE_SAVING = """
-import sys, torch
+import json, sys, torch
 from pathlib import Path
 from dvr_cli.config import FAST
 from dvr_cli.fitting.run_folder import RunFolder
-run = RunFolder.create(Path(sys.argv[1]), FAST, {"views": [], "inputs": {}})
+run = RunFolder.create(Path(sys.argv[1]), FAST, json.loads(sys.argv[2]))
 for step in range(1, 100000):
     run.save_checkpoint({"step": step, "sdf": torch.full((1_000_000,), float(step))}, step)
     print(step, flush=True)
@@ -110,7 +118,9 @@ for step in range(1, 100000):
 
 def test_kill_while_saving_leaves_a_loadable_checkpoint(tmp_path):
     process = subprocess.Popen(
-        [sys.executable, "-c", KILLED_WHILE_SAVING, str(tmp_path / "run")], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", KILLED_WHILE_SAVING, str(tmp_path / "run"), json.dumps(DESCRIPTION)],
+        stdout=subprocess.PIPE,
+        text=True,
     )
     try:
         announced = int(process.stdout.readline())
@@ -121,7 +131,7 @@ def test_kill_while_saving_leaves_a_loadable_checkpoint(tmp_path):
     finally:
         process.send_signal(signal.SIGKILL)
         announced = max([announced, *map(int, process.communicate()[0].split())])
-    run = RunFolder.create(tmp_path / "run", FAST, {"views": [], "inputs": {}}, resume=True)
+    run = RunFolder.create(tmp_path / "run", FAST, DESCRIPTION, resume=True)
     loaded = run.load_checkpoint()
     assert loaded is not None and loaded["step"] >= announced
     assert torch.all(loaded["sdf"] == loaded["step"])
@@ -145,12 +155,12 @@ def test_full_disk_keeps_earlier_checkpoints(tmp_path, monkeypatch):
 
 
 FILE_SIZE_LIMIT = """
-import resource, signal, sys, torch
+import json, resource, signal, sys, torch
 from pathlib import Path
 from dvr_cli.config import FAST
 from dvr_cli.errors import RunError
 from dvr_cli.fitting.run_folder import RunFolder
-run = RunFolder.create(Path(sys.argv[1]), FAST, {"views": [], "inputs": {}})
+run = RunFolder.create(Path(sys.argv[1]), FAST, json.loads(sys.argv[2]))
 run.save_checkpoint({"step": 1}, 1)
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, resource.RLIM_INFINITY))
@@ -164,7 +174,10 @@ except RunError as error:
 def test_write_that_fails_within_torch_is_a_run_error(tmp_path):
     # A limit on the size of files makes the real writer fail half-way, as a full disk does.
     result = subprocess.run(
-        [sys.executable, "-c", FILE_SIZE_LIMIT, str(tmp_path / "run")], capture_output=True, text=True, check=True
+        [sys.executable, "-c", FILE_SIZE_LIMIT, str(tmp_path / "run"), json.dumps(DESCRIPTION)],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert "no space left on the disk" in result.stdout
     assert RunFolder.open(tmp_path / "run").load_checkpoint() == {"step": 1}
@@ -177,18 +190,20 @@ def test_two_runs_in_one_folder_are_refused_naming_the_process(tmp_path):
 
 
 HOLDS_THE_LOCK = """
-import sys, time
+import json, sys, time
 from pathlib import Path
 from dvr_cli.config import FAST
 from dvr_cli.fitting.run_folder import RunFolder
-run = RunFolder.create(Path(sys.argv[1]), FAST, {"views": [], "inputs": {}})
+run = RunFolder.create(Path(sys.argv[1]), FAST, json.loads(sys.argv[2]))
 print("locked", flush=True)
 time.sleep(60)
 """
 
 
 def test_killed_process_frees_the_lock(tmp_path):
-    process = subprocess.Popen([sys.executable, "-c", HOLDS_THE_LOCK, str(tmp_path / "run")], stdout=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDS_THE_LOCK, str(tmp_path / "run"), json.dumps(DESCRIPTION)], stdout=subprocess.PIPE
+    )
     process.stdout.readline()
     with pytest.raises(RunError, match=f"in use by process {process.pid}"):
         new_run(tmp_path / "run")
@@ -283,6 +298,31 @@ def test_latest_is_the_run_saved_last(tmp_path):
     assert RunFolder.latest(tmp_path).path == newer.path
 
 
+WRONG = {"root": 5, "options": [], "views": ["a", 5], "unit_from_world": [[1, 2], "a"], "inputs": None}
+
+
+@pytest.mark.parametrize("key", WRONG)
+def test_scene_file_without_what_is_needed_is_a_run_error(tmp_path, key):
+    run = run_with_checkpoints(tmp_path / "run", 10)
+    description = run.scene_description
+    for damaged in (
+        {name: value for name, value in description.items() if name != key},
+        {**description, key: WRONG[key]},
+    ):
+        (run.path / "scene.json").write_text(json.dumps(damaged))
+        with pytest.raises(RunError, match=rf"scene\.json lacks {key},"):
+            _ = run.scene_description
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"half": '])
+def test_a_damaged_summary_says_nothing_about_the_end(tmp_path, content):
+    run = run_with_checkpoints(tmp_path / "run", 10)
+    run.write_summary({"finished": True})
+    assert run.finished
+    (run.path / "summary.json").write_text(content)
+    assert not run.finished
+
+
 @pytest.mark.parametrize("content", [None, "", "[]", '{"half": '])
 def test_damaged_scene_file_is_a_run_error(tmp_path, content):
     run = run_with_checkpoints(tmp_path / "run", 10)
@@ -317,6 +357,19 @@ def test_metrics_of_lost_work_are_superseded(tmp_path):
 def test_preview_cannot_leave_its_folder(tmp_path, name):
     with new_run(tmp_path / "run") as run, pytest.raises(ValueError, match="preview"):
         run.preview_path(name)
+
+
+def test_changed_photographs_are_those_that_the_run_has_seen(tmp_path):
+    scene = tiny_scene(tmp_path)
+    description = json.loads(json.dumps(describe_scene(scene, {})))
+    assert changed_photographs(scene, description, tmp_path / "run") == []
+    (tmp_path / "b.png").write_bytes(b"another")
+    assert changed_photographs(scene, description, tmp_path / "run") == ["b.png"]
+    description["views"] = ["a.png"]
+    described = describe_scene(replace(scene, views=scene.views[:1]), {})
+    assert changed_photographs(scene, {**described, "unit_from_world": np.eye(4).tolist()}, tmp_path) == []
+    turned = replace(scene, views=(replace(scene.views[0], camera=Camera(2 * np.eye(3), np.eye(4), 4, 4)),))
+    assert changed_photographs(turned, described, tmp_path) == ["cameras"]
 
 
 def tiny_scene(root: Path) -> Scene:

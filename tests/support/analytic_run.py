@@ -51,7 +51,12 @@ def make_run(folder, scene_folder, monkeypatch, shape=BALL_AND_BLOB, **reading):
     with RunFolder.create(folder, FAST, describe_scene(scene, reading)) as run:
         run.save_checkpoint({"step": 1}, 1)
         run.write_summary({"finished": True})
+
+    def load_field(run, device, report):
+        run.load_checkpoint(report)
+        return AnalyticField(shape), scene.world_from_unit
+
     engine = ModuleType("dvr_cli.fitting.reconstruct")
-    engine.load_field = lambda run, device: (AnalyticField(shape), scene.world_from_unit)
+    engine.load_field = load_field
     monkeypatch.setitem(sys.modules, "dvr_cli.fitting.reconstruct", engine)
     return folder
