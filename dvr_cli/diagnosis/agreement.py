@@ -225,16 +225,28 @@ def covering(views: Sequence[LoadedView], unit_from_world: Float[np.ndarray, "4 
     return _covering(silhouettes(chosen, unit_from_world, COVERING_SAMPLES))
 
 
+def covered_by_hull(views: Sequence[LoadedView], unit_from_world: Float[np.ndarray, "4 4"]) -> dict[str, float]:
+    """Share of each mask that the hull of all masks covers, 0 to 1, by view; zeros without a hull. Never raises."""
+    chosen = views[:: -(-len(views) // MOST_VIEWS)] if views else views
+    found = silhouettes(chosen, unit_from_world, COVERING_SAMPLES)
+    return {one.name: float(share) for one, share in zip(found, _covered_shares(found), strict=True)}
+
+
 def _covering(found: Sequence[Silhouette]) -> float:
+    return float(np.median(_covered_shares(found))) if found else 0.0
+
+
+def _covered_shares(found: Sequence[Silhouette]) -> Float[np.ndarray, "views"]:
+    """Share of each mask that the hull of all covers; zeros without a hull, or with one that is hardly any or all."""
     if len(found) < 2:
-        return 0.0
+        return np.zeros(len(found))
     samples = ball_samples(COVERING_SAMPLES)
     votes = count_votes(found, samples)
     hull = samples[votes.inside() & votes.well_seen(0.25)]
     # A speck in a huge ball, or a ball within the object, covers whatever its few samples reach.
     if not SPECK < len(hull) / len(samples) < 1 - SPECK:
-        return 0.0
-    return float(np.median(covered(found, hull, samples)))
+        return np.zeros(len(found))
+    return covered(found, hull, samples)
 
 
 def best_covering(

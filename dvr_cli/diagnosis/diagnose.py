@@ -19,6 +19,7 @@ from dvr_cli.diagnosis.masks import all_inverted, mask_findings, mask_shifts
 from dvr_cli.diagnosis.photographs import file_findings, pixel_findings, relative_figures, relative_findings
 from dvr_cli.diagnosis.points import PointFigures, point_figures, point_findings
 from dvr_cli.diagnosis.poses import focal_findings, outside_finding, pose_findings, swapped_findings
+from dvr_cli.diagnosis.sizes import mixed_size_findings, mixed_sizes_without_masks
 from dvr_cli.errors import DvrError
 from dvr_cli.scenes.bounds import GUESS
 from dvr_cli.scenes.cameras import apply
@@ -135,18 +136,29 @@ def _camera_findings(
     if len(scene.views) < 2:
         return mask_findings(evidence, agreement, {})
     if agreement is None:
+        mixed = mixed_sizes_without_masks(scene)
         whole = axes_without_masks(scene)
-        whole = whole or [*outside_finding(scene, views), *size_without_masks(scene)]
+        whole = whole or [*outside_finding(scene, views), *mixed, *size_without_masks(scene)]
         guess = _guessed_bounds(scene) if not whole else []
-        return [*plain, *whole, *guess, *mask_findings(evidence, None, {})]
+        return [*_unexplained(plain, mixed), *whole, *guess, *mask_findings(evidence, None, {})]
+    mixed = mixed_size_findings(scene, evidence.masked)
+    if any(finding.severity == "fatal" for finding in mixed):
+        return mixed
     whole = all_inverted(evidence) or correction_findings(scene, evidence.masked, given)
     if whole:
-        return whole
+        return [*mixed, *whole]
     swapped = swapped_findings(scene, views, agreement)
     exchanged = {name for finding in swapped for name in finding.views}
     masks = mask_findings(evidence, agreement, {n: s for n, s in shifts.items() if n not in exchanged})
     masks = [finding for finding in masks if finding.name != "mask-disagrees" or not set(finding.views) <= exchanged]
-    return [*outside_finding(scene, views), *plain, *swapped, *masks]
+    return [*outside_finding(scene, views), *mixed, *_unexplained([*plain, *swapped, *masks], mixed)]
+
+
+def _unexplained(findings: Sequence[Finding], mixed: Sequence[Finding]) -> list[Finding]:
+    """Those that say more than that some views have cameras of another image size."""
+    resized = {name for finding in mixed for name in finding.views}
+    explained = ("focal-length", "pose-outlier", "swapped-poses", "mask-shifted", "mask-disagrees", "hull-empty")
+    return [f for f in findings if f.name not in explained or not f.views or not set(f.views) <= resized]
 
 
 def _depth_map_findings(scene: Scene) -> list[Finding]:
