@@ -128,7 +128,7 @@ def reconstruct_command(
     else:
         if any(view.mask_path for view in loaded.views):
             _note_contradicted_masks(summary.silhouette_iou, scene, output)
-        _print_summary(asdict(summary), scene, run_path, output)
+        _print_summary(asdict(summary), scene, run_path, bool(run.checkpoints.steps()), output)
     raise typer.Exit(exit_code)
 
 
@@ -190,7 +190,7 @@ def _note_contradicted_masks(silhouette_iou: float | None, scene: Path, output: 
         )
 
 
-def _print_summary(summary: dict[str, Any], scene: Path, run_path: Path, output: Output) -> None:
+def _print_summary(summary: dict[str, Any], scene: Path, run_path: Path, saved: bool, output: Output) -> None:
     """What was reached and written, and what to do next."""
     finished = summary["finished"]
     quality = [f"{summary['steps']} steps in {duration(summary['seconds'])}"]
@@ -201,5 +201,7 @@ def _print_summary(summary: dict[str, Any], scene: Path, run_path: Path, output:
     on, back = ["export", "mesh.ply", "--run", str(run_path)], ["reconstruct", str(scene), "--out", str(run_path)]
     next_command = shlex.join(["dvr", *(on if finished else [*back, "--resume"])])
     written = f"{'Wrote' if finished else 'Stopped and saved'} {run_path} ({', '.join(quality)})."
-    text = f"{written}\n{'Next' if finished else 'Go on with'}: {next_command}"
+    if not saved:
+        written = "Stopped before there was anything to save."
+    text = f"{written}\n{'Next' if finished else 'Go on with' if saved else 'Begin again with'}: {next_command}"
     output.result(text, {"run": str(run_path), **summary, "next": next_command})

@@ -31,7 +31,7 @@ class Course:
     step: int = 0
     """Steps done in all."""
     seconds: float = 0.0
-    """Time that the optimisation took so far, in all sessions."""
+    """Time that the start and the steps took so far, in all sessions."""
     optimiser: Any = None
     """What the kind of field keeps between steps; None between levels."""
     psnr: float | None = None

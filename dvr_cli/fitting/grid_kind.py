@@ -13,7 +13,7 @@ from dvr_cli.fields.grid import GridField
 from dvr_cli.fitting import initial
 from dvr_cli.fitting.course import Course
 from dvr_cli.fitting.depth_terms import DepthTargets, accumulate_depth
-from dvr_cli.fitting.events import Message
+from dvr_cli.fitting.events import Message, StepReport
 from dvr_cli.fitting.grid_checkpoint import pack_grid, unpack_grid
 from dvr_cli.fitting.pixels import pixel_pool
 from dvr_cli.fitting.step import StepState, accumulate, update
@@ -43,7 +43,7 @@ class GridKind:
         first_grid: Callable[[], GridField],
         settings: Settings,
         device: torch.device,
-        report: Callable[[Message], None],
+        report: Callable[[StepReport | Message], None],
         stop: Callable[[], None],
     ) -> GridField:
         """The carved hull as it is."""

@@ -15,7 +15,7 @@ from dvr_cli.fields.grid import GridField
 from dvr_cli.fields.kinds import AnyField
 from dvr_cli.fitting.course import Course
 from dvr_cli.fitting.depth_terms import DepthTargets
-from dvr_cli.fitting.events import Message
+from dvr_cli.fitting.events import Message, StepReport
 from dvr_cli.fitting.grid_kind import GridKind
 from dvr_cli.fitting.network_kind import NetworkKind
 from dvr_cli.kernels.views import ViewArrays
@@ -47,7 +47,7 @@ class Kind(Protocol):
         first_grid: Callable[[], GridField],
         settings: Settings,
         device: torch.device,
-        report: Callable[[Message], None],
+        report: Callable[[StepReport | Message], None],
         stop: Callable[[], None],
     ) -> AnyField:
         """The field before the first step.

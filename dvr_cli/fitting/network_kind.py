@@ -14,7 +14,7 @@ from dvr_cli.fields.kinds import make_network_field
 from dvr_cli.fields.mlp import NetworkField
 from dvr_cli.fitting.course import Course
 from dvr_cli.fitting.depth_terms import MOST_DRAWN, DepthTargets
-from dvr_cli.fitting.events import Message
+from dvr_cli.fitting.events import Message, StepReport
 from dvr_cli.fitting.network_start import fit_to_grid
 from dvr_cli.fitting.network_step import Draws, KnownPoints, Pixels, draw_patches, step_losses
 from dvr_cli.kernels.distances import signed_distance
@@ -22,6 +22,8 @@ from dvr_cli.kernels.hull import visual_hull
 from dvr_cli.kernels.march import march
 from dvr_cli.kernels.views import ViewArrays
 
+MOST_OF_TIME = 0.25
+"""Of a run's time limit, for fitting the network to the hull."""
 STEPS_BETWEEN_LOOKS = 20
 """Steps after which the network is asked anew where empty space is."""
 
@@ -47,7 +49,7 @@ class NetworkKind:
         first_grid: Callable[[], GridField],
         settings: Settings,
         device: torch.device,
-        report: Callable[[Message], None],
+        report: Callable[[StepReport | Message], None],
         stop: Callable[[], None],
     ) -> NetworkField:
         """A network as it is initialised, by the run's seed, or fitted to the carved hull."""
@@ -57,7 +59,8 @@ class NetworkKind:
         if begins_at_hull(settings):
             grid = first_grid()
             report(Message(f"Fitting the network to the visual hull ({settings.network.start_steps} steps)"))
-            fit_to_grid(field, grid, settings.network, settings.seed, stop)
+            most = None if settings.time_limit is None else MOST_OF_TIME * settings.time_limit
+            fit_to_grid(field, grid, settings.network, settings.seed, report, stop, most)
         return field
 
     def stepper(

@@ -229,8 +229,9 @@ def _start(
         return unmasked_field(stack, seen, cube, settings, sparse, dense)
 
     stop = partial(_stop_if_asked, watch)
+    began = time.perf_counter()
     field = KINDS[settings.field].begin(first_grid, settings, device, watch.report, stop)
-    return Course(cube.cube_from_world, field), together(sparse, rims)
+    return Course(cube.cube_from_world, field, seconds=time.perf_counter() - began), together(sparse, rims)
 
 
 def _sparse(
@@ -250,7 +251,8 @@ def _rims(
 def _say_used(used: int, found: int) -> str:
     if used == 0:
         return f"None of the {found} sparse points lies on the object; check that they are in the scene's world units."
-    return f"Sparse depth: {used} of {found} points are used; the others are off the object, stand alone or are many."
+    others = "" if used == found else "; the others are off the object, stand alone or are many"
+    return f"Sparse depth: {used} of {found} points are used{others}."
 
 
 def _level_inputs(

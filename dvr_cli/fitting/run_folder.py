@@ -22,6 +22,7 @@ from dvr_cli.files import disk_errors, write_text
 from dvr_cli.fitting.checkpoints import Checkpoints
 from dvr_cli.fitting.events import Message
 from dvr_cli.fitting.scene_description import MASKS_FOLDER, POINTS_FILE, changed_inputs, lacking_keys, located
+from dvr_cli.fitting.seen_depth import FILE as SEEN_FILE
 
 RESUME_MAY_CHANGE = ("device", "threads", "time_limit")
 """Settings that may differ when a run is resumed: they say where and how long, not what."""
@@ -289,11 +290,11 @@ class RunFolder:
         write_settings(settings, self._settings_file)
 
     def _remove_results(self) -> None:
-        """Remove what an earlier run wrote here, and nothing else."""
+        """Remove what an earlier run wrote here itself, and nothing else."""
         self.checkpoints.remove_all()
         for preview in (self.path / "previews").glob("*.png"):
             preview.unlink()
-        for file in (self._summary_file, self._metrics_file):
+        for file in (self._summary_file, self._metrics_file, self.path / SEEN_FILE):
             file.unlink(missing_ok=True)
 
 

@@ -1,5 +1,7 @@
 """Whole runs of networks: what they learn, interruptions, checkpoints, schedules, the export."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -246,12 +248,25 @@ def test_rays_are_occupied_where_they_meet_the_hull_or_come_nearest():
     assert t[2] == 0
 
 
+def test_a_time_limit_holds_for_the_start_too():
+    """Each look at the clock takes a second, and half of the steps have the time."""
+    torch.manual_seed(0)
+    field = make_network_field("mlp-small", TINY_SMALL.network)
+    settings = TINY_SMALL.network.model_copy(update={"start_steps": 40})
+    seconds, asked = itertools.count(), []
+    clock = lambda: float(next(seconds))  # noqa: E731
+    fit_to_grid(field, GridField(ball_sdf(16)), settings, 0, lambda report: None, lambda: asked.append(1), 20.0, clock)
+    assert len(asked) == 20
+
+
 def test_network_takes_the_shape_of_a_grid():
     torch.manual_seed(0)
     field = make_network_field("mlp-small", TINY_SMALL.network)
     grid = GridField(ball_sdf(32))
     settings = TINY_SMALL.network.model_copy(update={"start_steps": 200})
-    fit_to_grid(field, grid, settings, 0, lambda: None)
+    told = []
+    fit_to_grid(field, grid, settings, 0, told.append, lambda: None)
+    assert [report.step for report in told] == list(range(0, 200, 10)) and told[-1].seconds_left is not None
     points = 2 * torch.rand(4000, 3, generator=torch.Generator().manual_seed(1)) - 1
     far = grid.value(points).abs() > 0.05
     same = (field.value(points) < 0) == (grid.value(points) < 0)

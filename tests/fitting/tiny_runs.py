@@ -62,7 +62,8 @@ class Observer:
     def report(self, event: StepReport | Message) -> None:
         if isinstance(event, Message):
             self.messages.append(event.text)
-        else:
+        elif event.stage.startswith("level"):
+            # A network's fit to the hull, before the run's own steps, reports too.
             self.steps.append(event)
 
     def should_stop(self) -> bool:
