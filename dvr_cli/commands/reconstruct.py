@@ -93,12 +93,16 @@ def reconstruct_command(
     Ctrl-C stops and saves; --resume goes on. The result is a run folder, from which dvr export writes meshes.
     """
     output = Output(quiet, as_json)
+    how = Reading(masks, no_masks, mask_folder, colmap, cameras, format_name, views, depth, depth_scale, hold_out)
+    named = preset_for(field, preset, resume)
+    if resume and overwrite:
+        raise typer.BadParameter("--resume and --overwrite exclude each other: go on with the run, or discard it.")
+    if steps is not None and config is None and not resume:
+        _check_steps(steps, named)
     root = scene_folder(scene)
     run_path = out if out is not None else Path("runs") / (root.resolve().name or "scene")
-    how = Reading(masks, no_masks, mask_folder, colmap, cameras, format_name, views, depth, depth_scale, hold_out)
     reading = reading_options(scene, how)
     overrides = {"time_limit": time, "image_size": image_size, "device": device, "threads": threads, "seed": seed}
-    named = preset_for(field, preset, resume)
     settings, reading = _settings_and_reading(run_path, reading, named, config, overrides, steps, resume, overwrite)
     if field is not None and settings.field != field:
         what = "this run" if resume else f"preset {settings.preset}"
@@ -126,7 +130,7 @@ def reconstruct_command(
         output.note(f"Stopped before there was anything to save; the earlier run in {run_path} is as it was.")
         output.note("Next: give the same command again to overwrite it.")
     else:
-        if any(view.mask_path for view in loaded.views):
+        if summary.finished and any(view.mask_path for view in loaded.views):
             _note_contradicted_masks(summary.silhouette_iou, scene, output)
         _print_summary(asdict(summary), scene, run_path, bool(run.checkpoints.steps()), output)
     raise typer.Exit(exit_code)
@@ -137,6 +141,17 @@ def preset_for(field: str | None, preset: str | None, resume: bool) -> str | Non
     from dvr_cli.config import PRESET_OF_FIELD
 
     return preset if preset is not None or field is None or resume else PRESET_OF_FIELD[field]
+
+
+def _check_steps(steps: int, preset: str | None) -> None:
+    """BadParameter for fewer steps than the preset has levels, where neither a file nor a run says otherwise."""
+    from dvr_cli.config import PRESETS
+    from dvr_cli.config_io import DEFAULT_PRESET
+
+    try:
+        with_steps(PRESETS[preset or DEFAULT_PRESET], steps)
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def with_steps(settings: "Settings", steps: int | None) -> "Settings":

@@ -33,7 +33,7 @@ from dvr_cli.fitting.run_folder import RunFolder
 from dvr_cli.fitting.seen_depth import SeenDepth, load_seen, save_seen
 from dvr_cli.fitting.surroundings import see_all_around, too_few_masks, with_labels
 from dvr_cli.fitting.unmasked_start import unmasked_cube, unmasked_field
-from dvr_cli.fitting.working_cube import in_cube, working_cube
+from dvr_cli.fitting.working_cube import WorkingCube, in_cube, working_cube
 from dvr_cli.kernels import launch
 from dvr_cli.kernels.views import ViewArrays, divisor_for, stack_views
 from dvr_cli.scenes.checks import check_hull
@@ -213,7 +213,13 @@ def _start(
     if seen is None:
         cube = working_cube(stack, scene.unit_from_world)
     else:
-        cube = unmasked_cube(stack, seen, scene.unit_from_world, settings)
+
+
+        def known(whole: WorkingCube, small: ViewArrays) -> tuple[SparseTargets | None, torch.Tensor | None]:
+            in_whole = _sparse(scene, views, whole.cube_from_world, device)
+            return in_whole, dense_targets(views, small, divisor, whole.cube_from_world)
+
+        cube = unmasked_cube(stack, seen, scene.unit_from_world, settings, known)
     stack = in_cube(stack, cube)
     sparse = _sparse(scene, views, cube.cube_from_world, device)
     if sparse is not None and scene.sparse_depth is not None:

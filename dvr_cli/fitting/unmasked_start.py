@@ -5,11 +5,12 @@ respects the votes closes gaps where nothing could be compared, and leaves out w
 surfaces, which nobody has seen, is inside up to the border of the region of interest.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from scipy import ndimage
 from torch import Tensor
 
@@ -42,22 +43,29 @@ class _Votes:
     """The region of interest, without the walls of the cube."""
 
 
-def unmasked_cube(small: ViewArrays, seen: SeenDepth, unit_from_world: Float[np.ndarray, "4 4"],
-                  settings: Settings) -> WorkingCube:  # fmt: skip
+Known = Callable[[WorkingCube, ViewArrays], tuple[SparseTargets | None, Float[Tensor, "pixels"] | None]]
+"""Points and depth maps that were given, in a cube; maps at the scale of its views."""
+
+
+def unmasked_cube(small: ViewArrays, seen: SeenDepth, unit_from_world: Float[np.ndarray, "4 4"], settings: Settings,
+                  known: Known) -> WorkingCube:  # fmt: skip
     """The cube around what depths support in the region of interest; SceneError when that is nothing.
 
-    `small`: the views at the depth maps' scale, in the scene's unit space, UNKNOWN where no mask was given.
+    `small`: the views at the depth maps' scale, in the scene's unit space, UNKNOWN where no mask was given. Where
+    comparing photographs has shown nothing, `known` depth decides.
     """
     whole = WorkingCube(np.diag([1 / LARGEST] * 3 + [1.0]) @ unit_from_world, np.zeros(3), 1 / LARGEST)
-    votes = _votes(in_cube(small, whole), seen, whole, settings, HULL_VOXELS)
-    inside = smooth_cut(votes.outside, votes.domain) & (votes.support >= SUPPORTING_VIEWS)
-    places = inside.nonzero().cpu().numpy()
+    stack = in_cube(small, whole)
+    places = _supported(_votes(stack, seen, whole, settings, HULL_VOXELS), SUPPORTING_VIEWS)
+    if not len(places):
+        # Known depth needs no second view to confirm it.
+        places = _supported(_votes(stack, seen, whole, settings, HULL_VOXELS, *known(whole, stack)), 1)
     if not len(places):
         raise SceneError(
             "Without masks the object has to be found by comparing photographs, and no depth in the region of interest "
             "is confirmed by two other views.\nExpected at least three overlapping photographs of something with "
-            "texture. Give masks (--masks, --masks auto) or points (--depth auto), or check the cameras and the region "
-            "of interest with dvr inspect SCENE."
+            "texture. Give masks (--masks, --masks auto) or depth seen from known views (a COLMAP model, depth maps), or "
+            "check the cameras and the region of interest with dvr inspect SCENE."
         )
     spacing = 2 * LARGEST / (HULL_VOXELS - 1)
     samples = places * spacing - LARGEST
@@ -68,6 +76,12 @@ def unmasked_cube(small: ViewArrays, seen: SeenDepth, unit_from_world: Float[np.
     cube_from_unit = np.diag([1 / half, 1 / half, 1 / half, 1.0])
     cube_from_unit[:3, 3] = -centre / half
     return WorkingCube(cube_from_unit @ unit_from_world, -centre / half, 1 / half)
+
+
+def _supported(votes: _Votes, least: int) -> Int[np.ndarray, "p 3"]:
+    """Vertices inside the cut at which so many depths lie."""
+    inside = smooth_cut(votes.outside, votes.domain) & (votes.support >= least)
+    return inside.nonzero().cpu().numpy()
 
 
 def unmasked_field(

@@ -9,6 +9,7 @@ import torch
 from dvr_cli.config import Surroundings
 from dvr_cli.errors import SceneError
 from dvr_cli.fields.grid import GridField
+from dvr_cli.fitting.depth_targets import sparse_targets
 from dvr_cli.fitting.surroundings import distance_maps, see_all_around, too_few_masks, view_labels, with_labels
 from dvr_cli.fitting.unmasked_start import unmasked_cube, unmasked_field
 from dvr_cli.fitting.working_cube import in_cube
@@ -20,12 +21,23 @@ from dvr_cli.kernels.twins import hull as hull_twins
 from dvr_cli.kernels.twins.cameras import in_double
 from dvr_cli.kernels.views import BACKGROUND, OBJECT, UNKNOWN, stack_views
 from dvr_cli.rendering.surface import first_hit
-from dvr_cli.scenes.cameras import similarity_scale
+from dvr_cli.scenes.cameras import apply, similarity_scale
+from dvr_cli.scenes.views import SparseDepth
 from tests.fitting.rooms import RADIUS, make_room
 from tests.fitting.tiny_runs import TINY
 from tests.kernels.tiny_views import ball_sdf
 
 CPU = torch.device("cpu")
+
+
+def nothing_known(whole, stack):
+    """No points and no depth maps were given."""
+    return None, None
+
+
+def camera_centre(room, view):
+    """In unit space."""
+    return apply(room.unit_from_world, np.linalg.inv(view.camera.camera_from_world)[:3, 3][None])[0]
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +109,7 @@ def test_given_masks_stay_as_they_are(room, seen):
 def test_first_field_is_the_ball_without_the_wall(room, seen):
     settings = TINY.model_copy(update={"surroundings": Surroundings(voxels=48)})
     small = stack_views(room.without_masks(), room.unit_from_world, seen.divisor, CPU)
-    cube = unmasked_cube(small, seen, room.unit_from_world, settings)
+    cube = unmasked_cube(small, seen, room.unit_from_world, settings, nothing_known)
     field = unmasked_field(in_cube(small, cube), seen, cube, settings)
     origins, directions = small.rays(torch.full((96,), 4), torch.stack([torch.arange(96), torch.full((96,), 47)], 1))
     origins = origins * cube.ball_radius + torch.as_tensor(cube.ball_centre).float()
@@ -112,7 +124,28 @@ def test_nothing_in_sight_is_an_error(room, seen):
     blind = replace(seen, planes=np.zeros_like(seen.planes))
     small = stack_views(room.without_masks(), room.unit_from_world, seen.divisor, CPU)
     with pytest.raises(SceneError, match="no depth in the region of interest"):
-        unmasked_cube(small, blind, room.unit_from_world, TINY)
+        unmasked_cube(small, blind, room.unit_from_world, TINY, nothing_known)
+
+
+def test_known_depth_says_where_the_object_is_when_comparing_does_not(room, seen):
+    """Points on the ball, as two photographs saw them, which confirm nothing to each other."""
+    views = room.without_masks()[:2]
+    blind = replace(seen, planes=np.zeros_like(seen.planes), heights=seen.heights[:2], widths=seen.widths[:2])
+    blind = replace(blind, planes=blind.planes[: int((blind.heights * blind.widths).sum())])
+    small = stack_views(views, room.unit_from_world, seen.divisor, CPU)
+    unit = np.random.default_rng(0).normal(size=(3000, 3))
+    points = RADIUS * unit / np.linalg.norm(unit, axis=1, keepdims=True)
+    facing = np.stack([points @ camera_centre(room, view) > RADIUS**2 for view in views], axis=1)
+    pairs = np.argwhere(facing)[:, ::-1].copy()
+    world = apply(np.linalg.inv(room.unit_from_world), points)
+
+    def known(whole, stack):
+        return sparse_targets(SparseDepth(world, pairs), views, whole.cube_from_world, CPU), None
+
+    cube = unmasked_cube(small, blind, room.unit_from_world, TINY, known)
+    seen_points = apply(cube.cube_from_world, world[facing.any(axis=1)])
+    assert np.abs(seen_points).max() <= 1, "every point that was seen lies in the cube"
+    assert np.ptp(seen_points, axis=0).max() > 1, "and they fill it"
 
 
 def test_two_views_confirm_nothing(room):
