@@ -9,15 +9,31 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
+from annotated_types import Ge
 
 from dvr_cli import app
-from dvr_cli.commands.options import IMAGE_SIZE_HELP, PRESET_HELP, parse_duration
+from dvr_cli.commands.options import (
+    IMAGE_SIZE_HELP,
+    LEAST_IMAGE_SIZE,
+    PRESET_HELP,
+    parse_duration,
+    parse_image_size,
+    parse_views,
+)
 from dvr_cli.commands.reconstruct import with_steps
-from dvr_cli.config import PRESET_OF_FIELD, PRESETS
+from dvr_cli.config import PRESET_OF_FIELD, PRESETS, Settings
 from dvr_cli.config_io import DEFAULT_PRESET
-from dvr_cli.errors import ConfigError, RunError
+from dvr_cli.errors import ConfigError, RunError, SceneError
 from dvr_cli.fitting.events import Message, StepReport
 from dvr_cli.fitting.run_folder import RunFolder
+from dvr_cli.scenes.readers.files import selected_indices
+from dvr_cli.surfaces.extraction import MAX_RESOLUTION
+
+
+def unwrapped(panel: str) -> str:
+    """What a panel of the command line's library says, on one line."""
+    return " ".join(panel.replace("│", " ").split())
 
 
 def dvr(*arguments: str) -> int:
@@ -121,10 +137,30 @@ def test_version_names_the_program(capsys):
         (["reconstruct", "scan65", "--depth", "none.npz"], 1, "there is no none.npz, nor scan65/none.npz"),
         (["reconstruct", "scan65", "--mask-folder", "none"], 1, "--mask-folder: there is no none"),
         (["reconstruct", "scan65", "--config", "none.toml"], 1, "none.toml"),
-        (["reconstruct", "scan65", "--image-size", "8"], 1, "image_size = 8"),
-        (["reconstruct", "scan65", "--steps", "1"], 1, "--steps 1 is too small"),
+        (["reconstruct", "scan65", "--image-size", "0"], 2, "'0' is no size: expected 32 pixels or more"),
+        (["reconstruct", "nowhere", "--steps", "1"], 2, "--steps 1 is too small: each of the 3 levels"),
+        (["reconstruct", "scan65", "--steps", "1", "--config", "one_level.toml", "--views", "9"], 1, "--views '9'"),
+        (["reconstruct", "scan65", "--steps", "1", "--config", "two_levels.toml"], 1, "--steps 1 is too small"),
         (["reconstruct", "scan65", "--resume"], 1, "holds no run to resume"),
-        (["reconstruct", "scan65", "--resume", "--overwrite"], 1, "exclude each other"),
+        (["reconstruct", "nowhere", "--resume", "--overwrite"], 2, "exclude each other"),
+        (["reconstruct", "scan65", "--preset", "nope"], 2, "there is no preset 'nope': expected one of fast, quality"),
+        (
+            ["reconstruct", "scan65", "--format", "nope"],
+            2,
+            "there is no format 'nope': expected one of dvr, idr, colmap",
+        ),
+        (["reconstruct", "scan65", "--format", "colmap"], 1, "in no format that can be read"),
+        (["inspect", "scan65", "--format", "nope"], 2, "there is no format 'nope'"),
+        (["inspect", "nowhere", "--masks", "--no-masks"], 2, "--no-masks contradicts --masks"),
+        (["reconstruct", "scan65", "--views", "abc"], 2, "'abc' is no range of views"),
+        (["inspect", "scan65", "--views", "0,3-1"], 2, "'3-1' is no range of views"),
+        (["reconstruct", "scan65", "--views", "0-6"], 1, "'0-6' is not a range within 0-5"),
+        (["evaluate", "gone.ply", "--scene", "scan65", "--masks", "--no-masks"], 2, "contradicts"),
+        (["render", "gone.ply", "--views", "x"], 2, "'x' is no range of views"),
+        (["export", "mesh.ply", "--resolution", "0"], 2, "'--resolution'"),
+        (["export", "mesh.foo"], 2, "there is no mesh format '.foo': expected .ply, .obj"),
+        (["bench", "gone.toml", "--preset", "nope"], 2, "there is no preset 'nope'"),
+        (["convert", "nowhere", "--to", "foo"], 2, "there is no format 'foo'"),
         (["reconstruct", "scan65", "--time", "soon"], 2, "no duration"),
         (["reconstruct", "scan65", "--device", "gpu"], 2, "no device"),
         (["reconstruct", "scan65", "--frobnicate"], 2, "--frobnicate"),
@@ -132,9 +168,12 @@ def test_version_names_the_program(capsys):
     ],
 )
 def test_bad_input_gives_a_message_an_exit_code_and_no_run(scene, capsys, arguments, code, message):
+    one, two = ("[[levels]]\nvoxels = 16\nsteps = 1\n" * count for count in (1, 2))
+    Path("one_level.toml").write_text(one)
+    Path("two_levels.toml").write_text(two)
     assert dvr(*arguments) == code
     captured = capsys.readouterr()
-    assert message in captured.err and "Traceback" not in captured.err and captured.out == ""
+    assert message in unwrapped(captured.err) and "Traceback" not in captured.err and captured.out == ""
     assert not (scene.parent / "runs").exists()
 
 
@@ -203,7 +242,7 @@ def test_kind_of_field_chooses_its_preset(scene, engine, field):
 
 def test_kind_of_field_that_contradicts_the_preset_is_a_mistake(scene, engine, capsys):
     assert dvr("reconstruct", "scan65", "--field", "mlp", "--preset", "quality") == 2
-    assert "preset quality fits a field of the kind grid" in " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert "preset quality fits a field of the kind grid" in unwrapped(capsys.readouterr().err)
     assert dvr("reconstruct", "scan65", "--field", "spline") == 2
     assert not engine.calls
 
@@ -249,7 +288,8 @@ def test_camera_file_stands_for_its_scene(scene, engine):
 
 
 def test_masks_and_no_masks_contradict_each_other(scene, engine, capsys):
-    assert dvr("reconstruct", "scan65", "--masks", "--no-masks") == 1
+    assert dvr("reconstruct", "scan65", "--masks", "--no-masks") == 2
+    assert dvr("reconstruct", "scan65", "--mask-folder", "mask", "--no-masks") == 2
     assert "contradicts" in capsys.readouterr().err
 
 
@@ -348,6 +388,34 @@ def test_no_level_is_left_without_steps():
 @pytest.mark.parametrize(("text", "seconds"), [("60", 60), ("60s", 60), ("1.5m", 90), ("2M", 120), ("1h", 3600)])
 def test_durations(text, seconds):
     assert parse_duration(text) == seconds
+
+
+def test_image_sizes_begin_where_those_of_the_configuration_do():
+    assert Ge(LEAST_IMAGE_SIZE) in Settings.model_fields["image_size"].metadata
+    assert parse_image_size(str(LEAST_IMAGE_SIZE)) == LEAST_IMAGE_SIZE and parse_image_size("full") == "none"
+    with pytest.raises(typer.BadParameter, match="no size"):
+        parse_image_size(str(LEAST_IMAGE_SIZE - 1))
+
+
+@pytest.mark.parametrize("text", ["0", "0-3", " 1 - 2 , 5", "3,1", "", "a", "2-1", "1-", "-1", "0,,1", "1.5", "0;1"])
+def test_ranges_of_views_are_those_that_readers_understand(text):
+    try:
+        understood = len(selected_indices(text, 9)) > 0
+    except SceneError:
+        understood = False
+    try:
+        accepted = parse_views(text) == text
+    except typer.BadParameter:
+        accepted = False
+    assert accepted == understood
+
+
+@pytest.mark.parametrize("resolution", [7, MAX_RESOLUTION + 1])
+def test_resolutions_that_no_extraction_takes_are_a_mistake(resolution, capsys):
+    assert dvr("export", "mesh.ply", "--run", "nowhere", "--resolution", str(resolution)) == 2
+    assert (
+        dvr("export", "mesh.ply", "--run", "nowhere", "--resolution", str(np.clip(resolution, 8, MAX_RESOLUTION))) == 1
+    )
 
 
 def test_module_is_the_program():

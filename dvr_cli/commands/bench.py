@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dvr_cli.commands.options import DeviceOption, JsonOption, QuietOption, SeedOption, ThreadsOption
+from dvr_cli.commands.options import DeviceOption, JsonOption, QuietOption, SeedOption, ThreadsOption, parse_preset
 from dvr_cli.console import Output
 from dvr_cli.errors import ConfigError
 
@@ -31,7 +31,13 @@ def bench_command(
     ] = None,
     preset: Annotated[
         list[str] | None,
-        typer.Option("--preset", help="Use this preset instead of the suite's; may be repeated.", show_default=False),
+        typer.Option(
+            "--preset",
+            parser=parse_preset,
+            metavar="NAME",
+            help="Use this preset instead of the suite's; may be repeated.",
+            show_default=False,
+        ),
     ] = None,
     only: Annotated[
         list[str] | None,
@@ -52,13 +58,9 @@ def bench_command(
     """
     from dvr_cli.comparing.bench_runs import BenchInterruptedError, BenchPlace, run_scene
     from dvr_cli.comparing.suite import read_suite
-    from dvr_cli.config import PRESETS
 
     output = Output(quiet, as_json)
     chosen = read_suite(suite, _places(data or []))
-    for name in preset or []:
-        if name not in PRESETS:
-            raise typer.BadParameter(f"there is no preset {name!r}: expected one of {', '.join(PRESETS)}.")
     folder = out if out is not None else Path("bench") / Path(suite).stem
     common = [("--device", device), ("--threads", threads), ("--seed", seed)]
     options = tuple(word for option, value in common if value is not None for word in (option, str(value)))

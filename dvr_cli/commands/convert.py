@@ -18,6 +18,7 @@ from dvr_cli.commands.options import (
     QuietOption,
     SceneArgument,
     ViewsOption,
+    parse_format,
 )
 from dvr_cli.commands.reading import MADE_HERE, Reading, reading_of, scene_folder
 from dvr_cli.console import Output
@@ -31,7 +32,13 @@ def convert_command(
     scene: SceneArgument,
     to: Annotated[
         str,
-        typer.Option("--to", metavar="FORMAT", help="Format to write (dvr formats lists them).", show_default=False),
+        typer.Option(
+            "--to",
+            parser=parse_format,
+            metavar="FORMAT",
+            help="Format to write (dvr formats lists them).",
+            show_default=False,
+        ),
     ],
     out: Annotated[
         Path | None,

@@ -54,7 +54,9 @@ def export_command(
     ] = None,
     resolution: Annotated[
         int | None,
-        _option(SHAPE, "--resolution", help="Samples per side of the cube. (default: the field's own)"),
+        _option(
+            SHAPE, "--resolution", min=8, max=1024, help="Samples per side of the cube. (default: the field's own)"
+        ),
     ] = None,
     components: Annotated[
         Components,
@@ -212,9 +214,11 @@ def _next_step(request: ExportRequest) -> str:
 
 def _check_files(request: ExportRequest, image_format: "ImageKind") -> None:
     """What can be said before anything heavy is loaded: formats, folders, and options that exclude each other."""
-    from dvr_cli.surfaces.files.mesh_formats import IMAGE_KINDS, check_path
+    from dvr_cli.surfaces.files.mesh_formats import CONTENT, IMAGE_KINDS, check_path
 
     for path in request.files:
+        if path.suffix.lower() not in CONTENT:
+            raise typer.BadParameter(f"{path}: there is no mesh format {path.suffix!r}: expected {', '.join(CONTENT)}.")
         check_path(path)
     request.check()
     for path in request.files:

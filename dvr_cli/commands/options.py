@@ -1,6 +1,7 @@
 """Options that several commands share: one name, one meaning, one help text."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -27,12 +28,16 @@ def parse_device(text: str) -> str:
     return text
 
 
+LEAST_IMAGE_SIZE = 32
+"""Pixels; as in the configuration, which takes longer to import than the help may take. A test compares."""
+
+
 def parse_image_size(text: str) -> int | str:
     """Pixels, or `full`, which the configuration calls "none"."""
     if text == "full":
         return "none"
-    if re.fullmatch(r"\d{1,6}", text) is None:
-        raise typer.BadParameter(f"{text!r} is no size: expected pixels, e.g. 800, or full.")
+    if re.fullmatch(r"\d{1,6}", text) is None or int(text) < LEAST_IMAGE_SIZE:
+        raise typer.BadParameter(f"{text!r} is no size: expected {LEAST_IMAGE_SIZE} pixels or more, e.g. 800, or full.")
     return int(text)
 
 
@@ -47,6 +52,38 @@ def parse_depth_scale(text: str) -> float | str:
     if not 0 < factor < float("inf"):
         raise typer.BadParameter(f"{text!r} is no scale: expected a number above 0, or solve.")
     return factor
+
+
+def parse_views(text: str) -> str:
+    """Numbers of views and ranges of them; whether the scene has so many is found out later."""
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d{1,9})(?:\s*-\s*(\d{1,9}))?\s*", part)
+        if match is None or int(match[1]) > int(match[2] or match[1]):
+            raise typer.BadParameter(
+                f"{part.strip()!r} is no range of views: expected numbers and ranges, counted from 0, e.g. 0-11,20."
+            )
+    return text
+
+
+def parse_preset(text: str) -> str:
+    """The name of a preset."""
+    from dvr_cli.config import PRESETS
+
+    return _known(text, "preset", PRESETS)
+
+
+def parse_format(text: str) -> str:
+    """The name of a format of scenes."""
+    from dvr_cli.scenes.readers.table import READERS
+
+    return _known(text, "format", (reader.name for reader in READERS), " (dvr formats describes them)")
+
+
+def _known(name: str, kind: str, names: Iterable[str], where: str = "") -> str:
+    known = list(names)
+    if name not in known:
+        raise typer.BadParameter(f"there is no {kind} {name!r}: expected one of {', '.join(known)}{where}.")
+    return name
 
 
 def existing_path(path: Path, scene: Path, option: str) -> Path:
@@ -125,13 +162,17 @@ FormatOption = Annotated[
     str | None,
     typer.Option(
         "--format",
+        parser=parse_format,
         metavar="NAME",
         help="Format of the scene, if not the one recognised (dvr formats).",
         show_default=False,
     ),
 ]
 ViewsOption = Annotated[
-    str | None, typer.Option("--views", metavar="RANGE", help="Use only these views, e.g. 0-11.", show_default=False)
+    str | None,
+    typer.Option(
+        "--views", parser=parse_views, metavar="RANGE", help="Use only these views, e.g. 0-11.", show_default=False
+    ),
 ]
 HoldOutOption = Annotated[
     int | None,
@@ -143,7 +184,10 @@ HoldOutOption = Annotated[
         show_default=False,
     ),
 ]
-PresetOption = Annotated[str | None, typer.Option("--preset", help=PRESET_HELP, show_default=False)]
+PresetOption = Annotated[
+    str | None,
+    typer.Option("--preset", parser=parse_preset, metavar="NAME", help=PRESET_HELP, show_default=False),
+]
 FieldOption = Annotated[
     Literal["grid", "mlp", "mlp-small"] | None, typer.Option("--field", help=FIELD_HELP, show_default=False)
 ]

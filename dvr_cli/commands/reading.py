@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import typer
+
 from dvr_cli.commands.options import FOUND, existing_path
 from dvr_cli.errors import SceneError
 
@@ -13,7 +15,7 @@ MADE_HERE = "auto"
 
 @dataclass(frozen=True)
 class Reading:
-    """What the options say; None or False where they are silent."""
+    """What the options say; None or False where they are silent. BadParameter where they contradict each other."""
 
     masks: str | None = None
     """FOUND: those in the scene are demanded; "auto": made here; else a folder."""
@@ -28,6 +30,10 @@ class Reading:
     depth_scale: str | float | None = None
     """"solve", or a number."""
     hold_out: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.no_masks and (self.masks is not None or self.mask_folder is not None):
+            raise typer.BadParameter("--no-masks contradicts --masks: give one of them.")
 
     def given(self) -> list[str]:
         """The options about masks and cameras that were used, as words of a command line."""
@@ -59,8 +65,6 @@ def reading_options(scene: Path, reading: Reading) -> dict[str, Any]:
     Paths within the scene are kept relative to it, so that a scene may be moved between a run and its resumption.
     """
     root = scene_folder(scene)
-    if reading.no_masks and (reading.masks is not None or reading.mask_folder is not None):
-        raise SceneError("--no-masks contradicts --masks and --mask-folder: give one of them.")
     cameras = reading.colmap or reading.cameras or (scene if scene.is_file() else None)
     masks = _masks(reading, root)
     return {

@@ -17,6 +17,7 @@ from dvr_cli.commands.options import (
     QuietOption,
     ThreadsOption,
     parse_duration,
+    parse_views,
 )
 from dvr_cli.commands.reading import Reading
 from dvr_cli.console import Output
@@ -32,6 +33,11 @@ def parse_up(text: str) -> str:
     if re.fullmatch(r"[+-]?[xyz]", text.strip().lower()) is None:
         raise typer.BadParameter(f"{text!r} is no axis: expected one of {', '.join(UP_AXES)}.")
     return text.strip().lower().lstrip("+")
+
+
+def parse_drawn_views(text: str) -> str:
+    """`all`, or a range of views."""
+    return "all" if text.strip() == "all" else parse_views(text)
 
 
 def render_command(
@@ -57,6 +63,7 @@ def render_command(
         str | None,
         typer.Option(
             "--views",
+            parser=parse_drawn_views,
             metavar="all|RANGE",
             help="Pictures as these cameras of the scene see it, e.g. 0,8,16 or 0-11.",
             rich_help_panel=VIEWS,
@@ -176,6 +183,8 @@ def _check_usage(rendering: Any) -> None:
             "nothing to draw: pass --turntable FILE.webp for the turning object, --views all for pictures from the "
             "photographs' cameras, or both."
         )
+    if rendering.turntable is not None:
+        _check_turntable(rendering.turntable, rendering.background)
     only_views = {
         "--what error": rendering.what == "error",
         "--background photograph": rendering.background == "photograph",
@@ -200,3 +209,17 @@ def _check_usage(rendering: Any) -> None:
     choice = rendering.scene
     if choice.scene is None and (words := choice.reading.given()):
         raise typer.BadParameter(f"{words[0]} says how --scene is read: pass --scene as well.")
+
+
+def _check_turntable(path: Path, background: str) -> None:
+    """BadParameter for an animation of a format that there is not, or that cannot hold the background."""
+    from dvr_cli.viewing.animation import SUFFIXES
+
+    if path.suffix.lower() not in SUFFIXES:
+        raise typer.BadParameter(
+            f"--turntable {path}: there is no format {path.suffix!r} of an animation: expected {', '.join(SUFFIXES)}."
+        )
+    if path.suffix.lower() == ".mp4" and background == "transparent":
+        raise typer.BadParameter(
+            "--background transparent: an .mp4 cannot be transparent. Name a .webp or .gif, or another background."
+        )

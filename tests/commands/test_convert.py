@@ -50,7 +50,6 @@ def test_masks_are_converted_unless_they_are_not_wanted(capsys, scene, tmp_path)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--to", "obj"), "there is no such format"),
         (("--to", "plain", "--out", "../sphere/new"), "inside the scene"),
         (("--to", "plain", "--depth", "auto"), "makes no points"),
         (("--to", "plain", "--masks", "auto"), "needs a run"),

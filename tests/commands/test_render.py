@@ -64,6 +64,12 @@ def refused(*arguments):
     result = CliRunner().invoke(APP, [str(argument) for argument in arguments])
     if isinstance(result.exception, DvrError):
         return str(result.exception)
+    return misused(*arguments)
+
+
+def misused(*arguments):
+    """The message of a misuse of the command line."""
+    result = CliRunner().invoke(APP, [str(argument) for argument in arguments])
     assert result.exit_code == 2, (result.output, result.exception)
     return " ".join(result.output.replace("│", " ").split())
 
@@ -138,18 +144,19 @@ def test_error_of_a_mesh_whose_rendering_is_the_photograph_is_zero(place):
 
 
 def test_what_cannot_be_meant_is_refused(place):
-    assert "nothing to draw" in refused("exact.ply")
-    assert "--turntable FILE" in refused("exact.ply") and "--views all" in refused("exact.ply")
-    assert "pass one of them" in refused("exact.ply", "--turntable", "a.gif", "--frames", 5, "--seconds", 2)
-    assert "without --turntable" in refused("exact.ply", "--turntable", "a.gif", "--what", "error")
-    assert "no axis" in refused("exact.ply", "--turntable", "a.gif", "--up", "w")
-    assert "pass --scene" in refused("exact.ply", "--turntable", "a.gif", "--masks")
-    assert "about a turntable" in refused("exact.ply", "--scene", "scene", "--views", "0", "--fps", 3)
-    assert "folder of --views" in refused("exact.ply", "--turntable", "a.gif", "--out", "x")
+    assert "nothing to draw" in misused("exact.ply")
+    assert "--turntable FILE" in misused("exact.ply") and "--views all" in misused("exact.ply")
+    assert "pass one of them" in misused("exact.ply", "--turntable", "a.gif", "--frames", 5, "--seconds", 2)
+    assert "without --turntable" in misused("exact.ply", "--turntable", "a.gif", "--what", "error")
+    assert "no axis" in misused("exact.ply", "--turntable", "a.gif", "--up", "w")
+    assert "pass --scene" in misused("exact.ply", "--turntable", "a.gif", "--masks")
+    assert "about a turntable" in misused("exact.ply", "--scene", "scene", "--views", "0", "--fps", 3)
+    assert "no format '.avi'" in misused("exact.ply", "--turntable", "a.avi")
+    assert "cannot be transparent" in misused("exact.ply", "--turntable", "a.mp4", "--background", "transparent")
+    assert "folder of --views" in misused("exact.ply", "--turntable", "a.gif", "--out", "x")
 
 
 def test_bad_input_is_named(place):
-    assert "unknown format" in refused("exact.ply", "--turntable", "a.avi")
     assert "0-7" in refused("exact.ply", "--scene", "scene", "--views", "0,8")
     assert "does not know the cameras" in refused("exact.ply", "--views", "0")
     assert "does not exist" in refused("missing.ply", "--turntable", "a.gif")
