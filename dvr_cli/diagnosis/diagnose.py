@@ -14,7 +14,7 @@ from dvr_cli.diagnosis.agreement import Agreement, agreement_of
 from dvr_cli.diagnosis.corrections import axes_without_masks, correction_findings, size_without_masks
 from dvr_cli.diagnosis.coverage import Coverage, coverage_findings, coverage_of
 from dvr_cli.diagnosis.evidence import Evidence, ViewEvidence, examine, from_loaded
-from dvr_cli.diagnosis.findings import Diagnosis, Finding, ViewFigures, count_of, sorted_findings
+from dvr_cli.diagnosis.findings import Diagnosis, Finding, ViewFigures, and_more, sorted_findings
 from dvr_cli.diagnosis.masks import all_inverted, mask_findings, mask_shifts
 from dvr_cli.diagnosis.photographs import file_findings, pixel_findings, relative_figures, relative_findings
 from dvr_cli.diagnosis.points import PointFigures, point_figures, point_findings
@@ -26,6 +26,7 @@ from dvr_cli.scenes.cameras import apply
 from dvr_cli.scenes.checks import sees_ball
 from dvr_cli.scenes.depth_maps import load_depth_map
 from dvr_cli.scenes.images import working_shape
+from dvr_cli.scenes.listing import count_of
 from dvr_cli.scenes.sparse_depth import with_views
 from dvr_cli.scenes.views import LoadedView, Scene
 
@@ -170,10 +171,10 @@ def _depth_map_findings(scene: Scene) -> list[Finding]:
                 load_depth_map(path, view, *working_shape(view.camera.height, view.camera.width, 40))
         except DvrError as error:
             bad.append(view.name)
-            reason = reason or str(error).splitlines()[0].rstrip(".")
+            reason = reason or str(error).splitlines()[0].removesuffix(".")
     if not bad:
         return []
-    text = f"{count_of(len(bad), 'depth map')} cannot be used: {reason}" + ("; ..." if len(bad) > 1 else "")
+    text = f"{count_of(len(bad), 'depth map')} cannot be used: {reason}" + and_more(len(bad) - 1)
     advice = "Write them again, or remove them: a view may go without"
     return [Finding("unreadable-depth", "fatal", text, advice, tuple(bad))]
 
@@ -190,7 +191,7 @@ def _reader_findings(scene: Scene) -> list[Finding]:
     """What the reader noted; photographs that are listed but missing have a finding of their own."""
     findings = []
     for note in scene.notes:
-        text = note[:1].upper() + note[1:].rstrip(".")
+        text = note[:1].upper() + note[1:].removesuffix(".")
         if re.match(r"\d+ of \d+ photographs .*missing", note):
             advice = "Put them back, or go on without them where enough others show the same side"
             findings.append(Finding("missing-photographs", "warning", text, advice))

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from dvr_cli.diagnosis.findings import Finding, count_of
+from dvr_cli.diagnosis.findings import Finding
 from dvr_cli.errors import DvrError
 from dvr_cli.scenes.images import load_view
-from dvr_cli.scenes.listing import listed
+from dvr_cli.scenes.listing import count_of, listed
 from dvr_cli.scenes.views import Camera, LoadedView, Scene
 
 IMAGE_SIZE = 640

@@ -185,10 +185,10 @@ def sorted_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     return tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)))
 
 
-def count_of(count: int, singular: str, plural: str | None = None) -> str:
-    """A number with its noun.
+def and_more(count: int) -> str:
+    """What ends a list of sentences that was cut off; nothing where nothing was.
 
-    >>> count_of(1, "view"), count_of(3, "view")
-    ('1 view', '3 views')
+    >>> and_more(2), and_more(0)
+    ('; and 2 more', '')
     """
-    return f"{count} {singular if count == 1 else plural or singular + 's'}"
+    return f"; and {count} more" if count > 0 else ""

@@ -11,8 +11,8 @@ from jaxtyping import Bool
 
 from dvr_cli.diagnosis.agreement import Agreement, best_covering, common_shift, silhouette_of_hull
 from dvr_cli.diagnosis.evidence import Evidence
-from dvr_cli.diagnosis.findings import Finding, Severity, count_of
-from dvr_cli.scenes.listing import listed
+from dvr_cli.diagnosis.findings import Finding, Severity
+from dvr_cli.scenes.listing import count_of, listed
 from dvr_cli.scenes.views import LoadedView
 
 FULL = 0.995
@@ -237,7 +237,8 @@ def _disagreeing(agreement: Agreement, explained: set[str], shifted: Sequence[Fi
         return []
     low.sort(key=lambda name: agreement.iou[name])
     named = listed(f"{name} ({agreement.iou[name]:.2f})" for name in low)
-    text = f"{len(low)} masks disagree with the hull of the others (IoU): {named}"
+    disagree = count_of(len(low), "mask disagrees", "masks disagree")
+    text = f"{disagree} with the hull of the others (IoU): {named}"
     advice = "Look at these masks and cameras: parts cut off, background taken for object, or a wrong pose"
     return [Finding("mask-disagrees", "warning", text, advice, tuple(low))]
 

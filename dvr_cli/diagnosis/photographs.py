@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from dvr_cli.diagnosis.evidence import Evidence, ViewEvidence
-from dvr_cli.diagnosis.findings import Finding, count_of
-from dvr_cli.scenes.listing import listed
+from dvr_cli.diagnosis.findings import Finding, and_more
+from dvr_cli.scenes.listing import count_of, listed
 from dvr_cli.scenes.views import LoadedView
 
 NEIGHBOURS = 6
@@ -136,12 +136,12 @@ def _unreadable(evidence: Evidence) -> list[Finding]:
     findings = []
     bad = [view for view in evidence.views if view.photograph_problem]
     if bad:
-        reasons = "; ".join(view.photograph_problem.splitlines()[0].rstrip(".") for view in bad[:3])
+        reasons = "; ".join(_reason(view.photograph_problem) for view in bad[:3])
         findings.append(
             Finding(
                 "unreadable-photograph",
                 "fatal",
-                f"{count_of(len(bad), 'photograph')} cannot be used: {reasons}" + ("; ..." if len(bad) > 3 else ""),
+                f"{count_of(len(bad), 'photograph')} cannot be used: {reasons}" + and_more(len(bad) - 3),
                 "Copy them again from their source, or leave these views out with --views",
                 tuple(view.view.name for view in bad),
             )
@@ -152,13 +152,18 @@ def _unreadable(evidence: Evidence) -> list[Finding]:
             Finding(
                 "unreadable-mask",
                 "fatal",
-                f"{count_of(len(masks), 'mask')} cannot be used: {masks[0].mask_problem.splitlines()[0].rstrip('.')}"
-                + ("; ..." if len(masks) > 1 else ""),
+                f"{count_of(len(masks), 'mask')} cannot be used: {_reason(masks[0].mask_problem)}"
+                + and_more(len(masks) - 1),
                 "Write them again, remove them, or leave these views out with --views",
                 tuple(view.view.name for view in masks),
             )
         )
     return findings
+
+
+def _reason(message: str) -> str:
+    """The sentence of an error that says what is wrong, without its full stop."""
+    return message.splitlines()[0].removesuffix(".")
 
 
 def _alpha_unused(view: ViewEvidence) -> bool:
@@ -177,7 +182,7 @@ def _orientation(evidence: Evidence) -> list[Finding]:
     if not ignored:
         text = f"{count_of(applied, 'photograph')} turned as their EXIF orientation asks, because the cameras want it"
         return [Finding("exif-orientation", "note", text, "", names)]
-    mixed = f", {applied} others are turned" if applied else ""
+    mixed = f", {count_of(applied, 'other is', 'others are')} turned" if applied else ""
     return [
         Finding(
             "exif-orientation",

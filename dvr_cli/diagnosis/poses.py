@@ -10,10 +10,10 @@ import numpy as np
 from jaxtyping import Float
 
 from dvr_cli.diagnosis.agreement import Agreement, silhouette_of_hull
-from dvr_cli.diagnosis.findings import Finding, count_of
+from dvr_cli.diagnosis.findings import Finding
 from dvr_cli.scenes.checks import LOW_IOU, SILHOUETTE_SAMPLES, sees_ball, silhouette_iou
 from dvr_cli.scenes.hull import Silhouette, silhouettes
-from dvr_cli.scenes.listing import listed
+from dvr_cli.scenes.listing import count_of, listed
 from dvr_cli.scenes.views import LoadedView, Scene
 
 FAR = 4.0

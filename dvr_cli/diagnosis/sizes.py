@@ -14,11 +14,11 @@ from jaxtyping import Float
 
 from dvr_cli.diagnosis.agreement import AGREES, covered_by_hull
 from dvr_cli.diagnosis.corrections import size_factor
-from dvr_cli.diagnosis.findings import Finding, Severity, count_of
+from dvr_cli.diagnosis.findings import Finding, Severity
 from dvr_cli.errors import SceneError
 from dvr_cli.scenes.bounds import find_bounds
 from dvr_cli.scenes.image_files import same_aspect
-from dvr_cli.scenes.listing import listed
+from dvr_cli.scenes.listing import count_of, listed
 from dvr_cli.scenes.views import LoadedView, Scene
 
 Size = tuple[int, int]
@@ -84,8 +84,8 @@ def mixed_sizes_without_masks(scene: Scene) -> list[Finding]:
 
 def _finding(sizes: dict[str, Size], size: Size, resized: list[str], reason: str, severity: Severity) -> Finding:
     (first, most), *rest = Counter(sizes.values()).most_common()
-    counted = f"{count_of(most, 'photograph')} {_is(most)} {_text(first)}"
-    counted += "".join(f", {count} {_is(count)} {_text(one)}" for one, count in rest[:MOST_SIZES])
+    counted = f"{count_of(most, 'photograph is', 'photographs are')} {_text(first)}"
+    counted += "".join(f", {count_of(count, 'is', 'are')} {_text(one)}" for one, count in rest[:MOST_SIZES])
     counted += f", and there are {len(rest) - MOST_SIZES} sizes more" if len(rest) > MOST_SIZES else ""
     text = (
         f"{counted}, but all cameras seem to be made for {_text(size)}: {reason}. The cameras of these belong to "
@@ -147,10 +147,6 @@ def _least_covered_anywhere(scene: Scene, views: Sequence[LoadedView], sizes: di
 def _shows(factor: float | None, own: Size, size: Size) -> bool:
     """Whether principal points that are off by `factor` are those of images of `size`."""
     return factor is not None and 1 / SAME_FACTOR < factor * own[0] / size[0] < SAME_FACTOR
-
-
-def _is(count: int) -> str:
-    return "is" if count == 1 else "are"
 
 
 def _text(size: Size) -> str:

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from dvr_cli.errors import SceneError
 from dvr_cli.scenes.cameras import axes_meeting_point, ball_similarity, projection_of
 from dvr_cli.scenes.hull import Silhouette, Votes, ball_samples, conflicting_views, count_votes, silhouettes
+from dvr_cli.scenes.listing import count_of, listed
 from dvr_cli.scenes.views import LoadedView, SparseDepth
 
 MARGIN = 1.1
@@ -144,7 +145,7 @@ def _ball_of_hull(masked: list[LoadedView], points_ball: Ball | None) -> tuple[B
         # A sample stands for its voxel, whose corners are this much farther out.
         reach = np.sqrt(3) * ball.radius / samples_per_side
         ball = _bounding_ball(kept, reach)
-    words = f"hull of {len(masked)} masks"
+    words = f"hull of {count_of(len(masked), 'mask')}"
     if dissenting:
         words += f" (each point may contradict {dissenting} of them)"
     return ball, words + (" and sparse points" if points_ball is not None else "")
@@ -197,7 +198,7 @@ def _dissenting(found: list[Silhouette], votes: Votes) -> int:
     well_seen = votes.well_seen(SEEN_SHARE)
     volumes = [int((votes.inside(count) & well_seen).sum()) for count in range(1 + min(3, len(found) // 10))]
     if max(volumes) == 0:
-        names = ", ".join(conflicting_views(found, votes)[:5])
+        names = listed(conflicting_views(found, votes), 5)
         raise SceneError(
             f"The masks contradict each other: no point lies inside all of them. Fewest conflicts without: {names}.\n"
             "Check that those masks are white on the object and belong to their images (dvr inspect shows each)."

@@ -26,7 +26,7 @@ from dvr_cli.scenes.hull import (
     projected,
     silhouettes,
 )
-from dvr_cli.scenes.listing import listed
+from dvr_cli.scenes.listing import count_of, listed
 from dvr_cli.scenes.views import LoadedView, Scene
 
 CARVING_SAMPLES = 56
@@ -140,7 +140,7 @@ def _require_object_in_images(scene: Scene, views: Sequence[LoadedView]) -> None
     blind = [view.name for view, seen in zip(views, sees, strict=True) if not seen]
     centre = np.round(scene.world_from_unit[:3, 3], 4).tolist()
     raise SceneError(
-        f"The object lies outside {len(blind)} of {len(views)} images ({', '.join(blind[:3])}, ...): nothing within "
+        f"The object lies outside {len(blind)} of {len(views)} images ({listed(blind, 3)}): nothing within "
         f"the bounds around {centre} (from {scene.bounds_source}) projects into them.\n"
         "Expected cameras that look at the object; check that scale_mat and the cameras are in the same world units."
     )
@@ -236,15 +236,17 @@ def _notes(checks: tuple[ViewCheck, ...]) -> tuple[str, ...]:
         notes.append(f"{len(unmasked)} of {len(checks)} views have no mask: {listed(unmasked)}")
     blind = [view.name for view in checks if not view.sees_object]
     if blind:
-        notes.append(f"{len(blind)} views do not see the bounds at all: {listed(blind)}")
+        do_not = count_of(len(blind), "view does not", "views do not")
+        notes.append(f"{do_not} see the bounds at all: {listed(blind)}")
     low = [view for view in checks if view.hull_iou is not None and view.hull_iou < LOW_IOU]
     if low:
         low.sort(key=lambda view: view.hull_iou or 0.0)
         named = listed([f"{view.name} ({view.hull_iou:.2f})" for view in low])
-        notes.append(f"{len(low)} masks disagree with the hull of the others (IoU below {LOW_IOU}): {named}")
+        disagree = count_of(len(low), "mask disagrees", "masks disagree")
+        notes.append(f"{disagree} with the hull of the others (IoU below {LOW_IOU}): {named}")
     for view in [view for view in checks if view.hull_iou is not None and not view.trusted][:3]:
         notes.append(f"the mask of {view.name} alone removes {view.carved_alone:.0%} of the hull, so it was left out")
     empty = [view.name for view in checks if view.mask_coverage == 0]
     if empty:
-        notes.append(f"{len(empty)} masks are black all over: {listed(empty)}")
+        notes.append(f"{count_of(len(empty), 'mask is', 'masks are')} black all over: {listed(empty)}")
     return tuple(notes)

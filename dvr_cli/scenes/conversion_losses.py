@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from dvr_cli.scenes.converted_views import ConvertedView
 from dvr_cli.scenes.images import load_mask
+from dvr_cli.scenes.listing import count_of
 from dvr_cli.scenes.views import Camera, Scene, View
 
 EDGE_SHARE = 0.002
@@ -57,13 +58,14 @@ def losses_of(scene: Scene, pairs: Sequence[Pair], found: Scene, folder: Path, p
     renamed = sum(view.view.name != other.name for view, other in pairs)
     if renamed:
         first = next((view, other) for view, other in pairs if view.view.name != other.name)
-        losses.append(f"{renamed} photographs have other names: {first[0].view.name} is now {first[1].name}")
+        have = count_of(renamed, "photograph has another name", "photographs have other names")
+        losses.append(f"{have}: {first[0].view.name} is now {first[1].name}")
     padded = [view for view, _ in pairs if view.camera is not view.view.camera and view.has_mask]
     cut = sum(_reaches_edge(view.view) for view in padded)
     if cut:
         losses.append(
-            f"in {cut} views the object reaches the edge of its photograph, and beyond it the enlarged image says that "
-            "there is none; a format that holds the camera as it is does better"
+            f"in {count_of(cut, 'view')} the object reaches the edge of its photograph, and beyond it the enlarged "
+            "image says that there is none; a format that holds the camera as it is does better"
         )
     return losses
 
@@ -84,7 +86,7 @@ def _lost_points(scene: Scene, found: Scene, folder: Path) -> list[str]:
     if after is None:
         if (folder / "sparse.npz").is_file():
             return ["the format has no points: they are in sparse.npz, for --depth sparse.npz"]
-        return [f"the {len(before.points)} points are lost"]
+        return [f"all points are lost ({len(before.points)})"]
     lost = []
     if len(after.points) < len(before.points):
         lost.append(f"{len(before.points) - len(after.points)} of {len(before.points)} points are lost")

@@ -11,6 +11,7 @@ from dvr_cli.errors import DvrError, SceneError
 from dvr_cli.files import disk_errors
 from dvr_cli.scenes.conversion_losses import deviation, losses_of, paired
 from dvr_cli.scenes.converted_views import ConvertedView, converted_views
+from dvr_cli.scenes.listing import count_of
 from dvr_cli.scenes.readers import read_scene
 from dvr_cli.scenes.readers.table import READERS, Reader
 from dvr_cli.scenes.views import Scene
@@ -100,8 +101,8 @@ def _conversion(
 ) -> Conversion:
     if len(found.views) != len(views):
         raise SceneError(
-            f"{folder} holds {len(found.views)} views where {len(views)} were written: it held others before.\n"
-            "Empty it and convert again."
+            f"{folder} holds {count_of(len(found.views), 'view')} where {len(views)} were written: it held others "
+            "before.\nEmpty it and convert again."
         )
     pairs = paired(views, found)
     pixels = max(deviation(view.camera, other.camera, scene.world_from_unit) for view, other in pairs)

@@ -172,7 +172,7 @@ def _notes(
     left_out = [view.name for view, path, one in zip(views, paths, solved, strict=True) if path and one is None]
     if left_out:
         notes.append(
-            f"depth maps: {len(left_out)} do not fit their points, or show too few, and are not used: "
+            f"depth maps that do not fit their points, or show too few, are not used ({len(left_out)}): "
             f"{listed(left_out)}"
         )
     return tuple(notes)

@@ -20,6 +20,7 @@ from dvr_cli.errors import SceneError
 from dvr_cli.processors import available_threads
 from dvr_cli.scenes.depth_maps import load_depth_map
 from dvr_cli.scenes.image_files import exif_orientation, open_image, turned, turned_shape
+from dvr_cli.scenes.listing import count_of
 from dvr_cli.scenes.masks.loading import mask_channel
 from dvr_cli.scenes.undistortion import undistorted
 from dvr_cli.scenes.views import DepthScale, LoadedView, Scene, View
@@ -68,9 +69,8 @@ def _places(shapes: list[tuple[int, int]]) -> list[Float[np.ndarray, "_ _ 3"]]:
     try:
         pixels = np.empty((ends[-1], 3), np.float32)
     except (MemoryError, ValueError, OverflowError):
-        size = (
-            f"{len(shapes)} photographs of up to {max(height * width for height, width in shapes) / 1e6:.0f} megapixels"
-        )
+        largest = max(height * width for height, width in shapes) / 1e6
+        size = f"{count_of(len(shapes), 'photograph')} of up to {largest:.0f} megapixels"
         need = f"{size} need {12 * ends[-1] / 1e9:.1f} GB of memory, more than there is."
         raise SceneError(f"{need}\nMake them smaller with --image-size, or take fewer with --views.") from None
     return [pixels[first:last].reshape(*shape, 3) for (first, last), shape in zip(pairwise(ends), shapes, strict=True)]

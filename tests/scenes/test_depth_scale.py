@@ -139,7 +139,7 @@ def test_a_map_of_something_else_is_left_out(ball, tmp_path):
     solved, notes = with_solved_depth(scene_with_maps(ball, tmp_path, values), ball[2])
     assert solved.depth_map_paths[3] is None and solved.depth_scales[3] is None
     assert sum(path is not None for path in solved.depth_map_paths) == 7
-    assert "1 do not fit their points" in notes[1] and "003" in notes[1]
+    assert "do not fit their points" in notes[1] and "(1)" in notes[1] and "003" in notes[1]
 
 
 def test_what_cannot_be_solved_is_refused(ball, tmp_path):

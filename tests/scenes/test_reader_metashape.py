@@ -156,9 +156,9 @@ def test_groups_are_read_and_what_is_left_out_is_noted(tmp_path):
     scene = found(tmp_path)
     assert [view.name for view in scene.views] == ["a.JPG"]
     notes = "\n".join(scene.notes)
-    assert "1 cameras are disabled and left out: b" in notes
-    assert "1 cameras are not aligned and left out: c" in notes
-    assert "1 cameras have no photograph and are left out: nowhere" in notes
+    assert "1 camera is disabled and left out: b" in notes
+    assert "1 camera is not aligned and left out: c" in notes
+    assert "1 of 2 photographs that cameras.xml lists are missing: nowhere" in notes
 
 
 def test_largest_component_is_read(tmp_path):
@@ -170,7 +170,7 @@ def test_largest_component_is_read(tmp_path):
     write_export(tmp_path, cameras=cameras)
     scene = found(tmp_path)
     assert [view.name for view in scene.views] == ["b.JPG", "c.JPG"]
-    assert any("1 cameras are in another component and left out: a" in note for note in scene.notes)
+    assert any("1 camera is in another component and left out: a" in note for note in scene.notes)
 
 
 def test_written_scene_gives_the_same_cameras_masks_and_region(tmp_path):

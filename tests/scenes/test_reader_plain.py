@@ -107,7 +107,7 @@ def test_missing_photographs_are_left_out_and_named(tmp_path):
     scene = read_scene(tmp_path)
     assert [view.name for view in scene.views] == ["b.png", "c.png"] and "a.png (view 1)" in scene.notes[0]
     (tmp_path / "images" / "b.png").unlink()
-    with pytest.raises(SceneError, match="1 of them exist"):
+    with pytest.raises(SceneError, match="of which 1 exist"):
         read_scene(tmp_path)
 
 

@@ -120,7 +120,7 @@ def test_sidecars_of_other_programs_and_without_pose_are_no_cameras(tmp_path):
     (tmp_path / "images" / "a.xmp").write_text(SIDECAR)
     scene = found(tmp_path)
     assert [view.name for view in scene.views] == ["a.png"]
-    assert any("1 sidecars hold no pose and are left out: b" in note for note in scene.notes)
+    assert any("1 sidecar without a pose is left out: b" in note for note in scene.notes)
 
 
 def test_sidecars_stand_back_where_there_is_another_camera_file(tmp_path):
@@ -175,7 +175,7 @@ def test_missing_photographs_are_noted(tmp_path):
         f"{HEADER}\na,0,0,0,0,0,0,30,0,0,0,0,0,0,0.001,0\nb,0,0,0,0,0,0,30,0,0,0,0,0,0,0,0\n"
     )
     notes = "\n".join(found(tmp_path).notes)
-    assert "1 cameras have no photograph and are left out: b" in notes
+    assert "1 of 2 photographs that e.csv lists are missing: b" in notes
 
 
 def test_columns_may_be_fewer_and_in_another_order(tmp_path):

@@ -128,7 +128,7 @@ def test_missing_photographs_are_named_with_their_frames_and_left_out(tmp_path):
     assert [view.name for view in scene.views] == ["a.png", "b.png"]
     assert "2 of 4 photographs" in scene.notes[0] and "d.png (frame 0), c.png (frame 1)" in scene.notes[0]
     (tmp_path / "a.png").unlink()
-    with pytest.raises(SceneError, match=r"lists 4 photographs and 1 of them exist.*d\.png"):
+    with pytest.raises(SceneError, match=r"lists 4 photographs, of which 1 exist.*d\.png"):
         read_scene(tmp_path)
 
 

@@ -16,6 +16,7 @@ from dvr_cli.errors import DepthError, SceneError
 from dvr_cli.files import write_text
 from dvr_cli.scenes.image_files import stored_shape
 from dvr_cli.scenes.lenses import lens, posed_view
+from dvr_cli.scenes.listing import count_of
 from dvr_cli.scenes.readers.bundler_file import HEADER, Bundle, read_bundle, reprojection_errors, write_bundle
 from dvr_cli.scenes.readers.files import FoundScene, selected_indices
 from dvr_cli.scenes.readers.text_files import is_there, missing_note, read_text
@@ -58,8 +59,8 @@ def read(root: Path, camera_path: Path, view_range: str | None) -> FoundScene:
     found = {index: place for index in registered if (place := files[index]) is not None}
     if not found:
         raise SceneError(
-            f"{camera_path} has {len(registered)} registered cameras, and none of their photographs is in {root}.\n"
-            "Put them there or into images/, under the names in list.txt (docs/formats/bundler.md)."
+            f"{camera_path} has {count_of(len(registered), 'registered camera')}, and none of their photographs is in "
+            f"{root}.\nPut them there or into images/, under the names in list.txt (docs/formats/bundler.md)."
         )
     present = sorted(found, key=lambda index: found[index][0])
     names = tuple(found[index][0] for index in present)
@@ -124,8 +125,9 @@ def _listed_names(root: Path, camera_path: Path, cameras: int) -> list[str]:
     lines = [line.strip() for line in read_text(path).splitlines() if line.strip()]
     if len(lines) != cameras:
         raise SceneError(
-            f"{path} names {len(lines)} photographs, {camera_path.name} has {cameras} cameras.\n"
-            "Expected one name for each camera, registered or not, in the same order; copy both files from one place."
+            f"{path} names {count_of(len(lines), 'photograph')}, {camera_path.name} has "
+            f"{count_of(cameras, 'camera')}.\nExpected one name for each camera, registered or not, in the same order; "
+            "copy both files from one place."
         )
     return [re.sub(r"\s+0(?:\s+[-+.0-9eE]{1,40})?$", "", line) for line in lines]
 

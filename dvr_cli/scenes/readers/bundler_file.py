@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, Int
 
 from dvr_cli.errors import SceneError
 from dvr_cli.files import write_text
+from dvr_cli.scenes.listing import count_of
 from dvr_cli.scenes.readers.text_files import read_text
 
 HEADER = "# Bundle file v"
@@ -62,8 +63,9 @@ def read_bundle(path: Path) -> Bundle:
     start = 2 + CAMERA_NUMBERS * cameras
     if cameras == 0 or start + POINT_NUMBERS * points > len(numbers):
         raise SceneError(
-            f"{path} announces {cameras} cameras and {points} points and holds {len(numbers)} numbers.\n"
-            "Expected at least one camera, 15 numbers for each, 7 or more for each point; it is cut off, copy it again."
+            f"{path} announces {count_of(cameras, 'camera')} and {count_of(points, 'point')} and holds "
+            f"{len(numbers)} numbers.\nExpected at least one camera, 15 numbers for each, 7 or more for each "
+            "point; it is cut off, copy it again."
         )
     blocks = numbers[2:start].reshape(cameras, CAMERA_NUMBERS)
     rotation, translation = blocks[:, 3:12].reshape(-1, 3, 3), blocks[:, 12:, None]

@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from dvr_cli.errors import DepthError, SceneError
 from dvr_cli.scenes.lenses import lens, posed_view
-from dvr_cli.scenes.listing import listed
+from dvr_cli.scenes.listing import count_of, listed
 from dvr_cli.scenes.readers.colmap_files import read_binary_model
 from dvr_cli.scenes.readers.colmap_model import ModelFiles, PosedImage, posed_images
 from dvr_cli.scenes.readers.colmap_text import read_text_model
@@ -57,7 +57,8 @@ def read(root: Path, folder: Path, view_range: str | None) -> FoundScene:
 def _notes(without_pose: list[str]) -> tuple[str, ...]:
     if not without_pose:
         return ()
-    return (f"{len(without_pose)} images of the model have no pose and are left out: {listed(without_pose)}",)
+    one, several = "image of the model has no pose and is", "images of the model have no pose and are"
+    return (f"{count_of(len(without_pose), one, several)} left out: {listed(without_pose)}",)
 
 
 def read_model(folder: Path) -> ModelFiles:
@@ -94,8 +95,8 @@ def _require_own_names(images: list[PosedImage], folder: Path) -> None:
     names = {image.name for image in images}
     if not images or len(names) < len(images):
         raise SceneError(
-            f"{folder} has {len(images)} images with a pose under {len(names)} names: expected at least one, each with "
-            "its own name.\nExport the model again after registering the images."
+            f"{folder} has {count_of(len(images), 'image')} with a pose under {count_of(len(names), 'name')}: expected "
+            "at least one, each with its own name.\nExport the model again after registering the images."
         )
 
 

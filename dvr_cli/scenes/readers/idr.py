@@ -21,6 +21,7 @@ from dvr_cli.scenes.cameras import (
     similarity_from_scale_mat,
 )
 from dvr_cli.scenes.image_files import image_shape
+from dvr_cli.scenes.listing import count_of
 from dvr_cli.scenes.readers.files import FoundScene, list_images, selected_indices
 from dvr_cli.scenes.readers.numbered_matrices import has_intrinsics_apart
 from dvr_cli.scenes.readers.text_files import missing_note
@@ -106,8 +107,8 @@ def camera_numbers(names: tuple[str, ...], matrices: dict[str, np.ndarray], came
     if len(set(numbers.values()) & set(present)) == len(names):
         return numbers
     raise SceneError(
-        f"{camera_path} has {len(present)} cameras for {len(names)} images, and the names of the images "
-        f"(such as {names[0]}) do not say which camera is theirs.\n"
+        f"{camera_path} has {count_of(len(present), 'camera')} for {count_of(len(names), 'image')}, and the names of "
+        f"the images (such as {names[0]}) do not say which camera is theirs.\n"
         "Expected one camera per image in sorted order, or images named by the number of their camera."
     )
 
@@ -124,7 +125,7 @@ def require_world_mats(
     advice = f"Pass --views {present[0]}-{missing[0] - 1}, or w" if present and present[0] < missing[0] else "W"
     raise SceneError(
         f"{camera_path.parent.name}/{camera_path.name} has no key 'world_mat_{missing[0]}': found {found} for "
-        f"{image_count} images.\n{advice}rite the missing matrices (docs/formats.md, section IDR)."
+        f"{count_of(image_count, 'image')}.\n{advice}rite the missing matrices (docs/formats.md, section IDR)."
     )
 
 

@@ -18,6 +18,7 @@ from dvr_cli.files import replacing
 from dvr_cli.scenes.arrays import read_npy
 from dvr_cli.scenes.cameras import axes_meeting_point, projection_of, similarity_scale
 from dvr_cli.scenes.lenses import lens, posed_view
+from dvr_cli.scenes.listing import count_of
 from dvr_cli.scenes.readers.files import FoundScene, list_images, selected_indices
 from dvr_cli.scenes.sparse_depth import write_sparse_depth
 from dvr_cli.scenes.views import Camera, SparseDepth, View
@@ -57,8 +58,8 @@ def read(root: Path, camera_path: Path, view_range: str | None) -> FoundScene:
         )
     if len(names) != len(rows):
         raise SceneError(
-            f"{camera_path} has {len(rows)} cameras for {len(names)} photographs in {folder.name}/: its rows have no "
-            "names and belong to the photographs in sorted order.\n"
+            f"{camera_path} has {count_of(len(rows), 'camera')} for {count_of(len(names), 'photograph')} in "
+            f"{folder.name}/: its rows have no names and belong to the photographs in sorted order.\n"
             "Move away those that have no camera (COLMAP may not have registered them), or read the COLMAP model with "
             "--format colmap, which knows the names."
         )

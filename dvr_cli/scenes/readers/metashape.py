@@ -16,11 +16,11 @@ from jaxtyping import Float
 from dvr_cli.errors import SceneError
 from dvr_cli.files import write_text
 from dvr_cli.scenes.lenses import posed_view, rigid_motion
-from dvr_cli.scenes.listing import listed
+from dvr_cli.scenes.listing import count_of, listed
 from dvr_cli.scenes.readers.files import FoundScene, path_inside, selected_indices
 from dvr_cli.scenes.readers.metashape_sensors import Sensor, add_sensor, read_sensor, with_skew
 from dvr_cli.scenes.readers.photographs import Photographs, photographs_of
-from dvr_cli.scenes.readers.text_files import finite_numbers
+from dvr_cli.scenes.readers.text_files import finite_numbers, missing_note
 from dvr_cli.scenes.readers.xml_files import read_xml
 from dvr_cli.scenes.views import SparseDepth, View
 from dvr_cli.scenes.writing import WritableView
@@ -85,7 +85,7 @@ def _usable_cameras(chunk: Element, camera_path: Path, notes: list[str]) -> list
     counts = Counter(camera.get("component_id") for camera in aligned)
     if not counts:
         raise SceneError(
-            f"{camera_path} has {len(every)} cameras, none of them enabled and aligned.\n"
+            f"{camera_path} has {count_of(len(every), 'camera')}, none of them enabled and aligned.\n"
             "Align the photographs in Metashape and export the cameras again."
         )
     # Components are not registered to one another. Ties go to the one that comes first.
@@ -96,7 +96,7 @@ def _usable_cameras(chunk: Element, camera_path: Path, notes: list[str]) -> list
         kept = {id(camera) for camera in after}
         dropped = [camera.get("label", "?") for camera in before if id(camera) not in kept]
         if dropped:
-            notes.append(f"{len(dropped)} cameras are {what} and left out: {listed(dropped)}")
+            notes.append(f"{count_of(len(dropped), 'camera is', 'cameras are')} {what} and left out: {listed(dropped)}")
     return usable
 
 
@@ -120,11 +120,11 @@ def _with_photographs(
             found[name] = camera
     if not found:
         raise SceneError(
-            f"{camera_path}: there is no photograph in {photographs.folder} for any of {len(cameras)} cameras, such as "
-            f"{missing[0][:80]!r}.\nPut the photographs into images/ beside the file."
+            f"{camera_path}: there is no photograph in {photographs.folder} for any of "
+            f"{count_of(len(cameras), 'camera')}, such as {missing[0][:80]!r}.\n"
+            "Put the photographs into images/ beside the file."
         )
-    if missing:
-        notes.append(f"{len(missing)} cameras have no photograph and are left out: {listed(missing)}")
+    notes.extend(missing_note(missing, len(cameras), camera_path))
     return sorted(found.items())
 
 

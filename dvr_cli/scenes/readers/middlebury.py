@@ -20,6 +20,7 @@ from dvr_cli.files import write_text
 from dvr_cli.scenes.cameras import axes_meeting_point, camera_from_projection, checked_projection
 from dvr_cli.scenes.image_files import image_shape
 from dvr_cli.scenes.lenses import rigid_motion
+from dvr_cli.scenes.listing import count_of
 from dvr_cli.scenes.readers.files import FoundScene, path_inside, selected_indices
 from dvr_cli.scenes.readers.text_files import finite_numbers, is_there, missing_note, read_text, whole_number
 from dvr_cli.scenes.sparse_depth import write_sparse_depth
@@ -74,7 +75,7 @@ def read(root: Path, camera_path: Path, view_range: str | None) -> FoundScene:
     present = [line for line in lines if is_there(paths[line.name])]
     if not present:
         raise SceneError(
-            f"{root} has {camera_path.name} but none of the {len(lines)} photographs that it lists, such as "
+            f"{root} has {camera_path.name} but none of the photographs that it lists ({len(lines)}), such as "
             f"{lines[0].name}.\nPut them beside it, or into images/ (docs/formats/middlebury.md)."
         )
     chosen = [present[index] for index in selected_indices(view_range, len(present))]
@@ -143,7 +144,7 @@ def _lines(camera_path: Path) -> list[Line]:
     count = whole_number(rows[0][1].strip(), MAX_IMAGES, "the number of images", f"{camera_path}, line {rows[0][0]}")
     if not 0 < count == len(rows) - 1:
         raise SceneError(
-            f"{camera_path} announces {count} images and lists {len(rows) - 1}.\n"
+            f"{camera_path} announces {count_of(count, 'image')} and lists {len(rows) - 1}.\n"
             "The file is cut off or was edited: expected one line per image; correct its first line."
         )
     lines = sorted(

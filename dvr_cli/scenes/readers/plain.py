@@ -19,6 +19,7 @@ from dvr_cli.files import write_text
 from dvr_cli.scenes.cameras import ball_similarity, similarity_from_scale_mat
 from dvr_cli.scenes.image_files import image_shape
 from dvr_cli.scenes.lenses import posed_view
+from dvr_cli.scenes.listing import count_of, listed
 from dvr_cli.scenes.readers.files import FEWEST_VIEWS, FoundScene, MaskFile, path_inside, selected_indices
 from dvr_cli.scenes.readers.json_files import (
     MAX_JSON_BYTES,
@@ -121,7 +122,8 @@ def _present(
             found[name] = name, path, index
     if missing and len(found) < FEWEST_VIEWS:
         raise SceneError(
-            f"{camera_path} lists {len(entries)} photographs and {len(found)} of them exist; missing: {missing[0]}.\n"
+            f"{camera_path} lists {count_of(len(entries), 'photograph')}, of which {len(found)} exist; missing: "
+            f"{listed(missing, 3)}.\n"
             "Put the photographs into images/ beside it, or beside the file itself."
         )
     return sorted(found.values()), missing

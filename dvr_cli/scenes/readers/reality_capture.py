@@ -21,13 +21,13 @@ from dvr_cli.errors import SceneError
 from dvr_cli.files import write_text
 from dvr_cli.scenes.image_files import stored_shape
 from dvr_cli.scenes.lenses import posed_view
-from dvr_cli.scenes.listing import listed
+from dvr_cli.scenes.listing import count_of
 from dvr_cli.scenes.polynomial_lens import polynomial_lens
 from dvr_cli.scenes.readers import reality_capture_xmp
 from dvr_cli.scenes.readers.files import FoundScene, path_inside, selected_indices
 from dvr_cli.scenes.readers.photographs import Photographs, photographs_of
 from dvr_cli.scenes.readers.reality_capture_xmp import FILM_WIDTH, Exported
-from dvr_cli.scenes.readers.text_files import finite_numbers, read_text
+from dvr_cli.scenes.readers.text_files import finite_numbers, missing_note, read_text
 from dvr_cli.scenes.views import SparseDepth, View
 from dvr_cli.scenes.writing import WritableView, require_no_skew
 
@@ -171,11 +171,10 @@ def _with_photographs(
             found[name] = camera
     if not found:
         raise SceneError(
-            f"{camera_path} has {len(exported)} cameras and there is a photograph for none of them in "
+            f"{camera_path} has {count_of(len(exported), 'camera')} and there is a photograph for none of them in "
             f"{photographs.folder}.\nPut the photographs into images/ beside the file."
         )
-    if missing:
-        notes.append(f"{len(missing)} cameras have no photograph and are left out: {listed(missing)}")
+    notes.extend(missing_note(missing, len(exported), camera_path))
     return sorted(found.items())
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from dvr_cli.errors import SceneError
-from dvr_cli.scenes.listing import listed
+from dvr_cli.scenes.listing import count_of, listed
 from dvr_cli.scenes.readers.photographs import IMAGE_FOLDERS, MAX_FILES
 from dvr_cli.scenes.readers.text_files import finite_numbers
 from dvr_cli.scenes.readers.xml_files import read_xml
@@ -76,7 +76,8 @@ def read_sidecars(path: Path, notes: list[str]) -> list[Exported]:
         else:
             without.append(name)
     if without:
-        notes.append(f"{len(without)} sidecars hold no pose and are left out: {listed(without)}")
+        held = count_of(len(without), "sidecar without a pose is", "sidecars without a pose are")
+        notes.append(f"{held} left out: {listed(without)}")
     return exported
 
 

@@ -20,6 +20,7 @@ from dvr_cli.files import write_text
 from dvr_cli.scenes.cameras import similarity_from_scale_mat
 from dvr_cli.scenes.image_files import image_shape
 from dvr_cli.scenes.lenses import posed_view
+from dvr_cli.scenes.listing import count_of, listed
 from dvr_cli.scenes.ply_points import write_ply_points
 from dvr_cli.scenes.readers.files import (
     FEWEST_VIEWS,
@@ -77,8 +78,8 @@ def read(root: Path, camera_path: Path, view_range: str | None) -> FoundScene:
     frames, notes = present_frames(top, folders, camera_path)
     chosen = [frames[index] for index in selected_indices(view_range, len(frames))]
     views = tuple(_view(frame, top) for frame in chosen)
-    masks, mask_notes = _named_files(chosen, ("mask_path",), folders, "masks")
-    depth_maps, depth_notes = _named_files(chosen, ("depth_file_path", "depth_path"), folders, "depth maps")
+    masks, mask_notes = _named_files(chosen, ("mask_path",), folders, "mask")
+    depth_maps, depth_notes = _named_files(chosen, ("depth_file_path", "depth_path"), folders, "depth map")
     sparse, point_notes = _points(top, folders, tuple(frame.name for frame in chosen), camera_path)
     region = _region(top, camera_path)
     return FoundScene(
@@ -106,24 +107,24 @@ def present_frames(
     missing: list[str] = []
     for index, entry in enumerate(entries):
         where = f"{camera_path}: frame {index}"
-        listed = text(entry, "file_path", where)
-        if not listed:
+        given = text(entry, "file_path", where)
+        if not given:
             raise SceneError(f"{where} has no file_path.\nExpected the photograph's path, relative to the file.")
-        photograph = _photograph(listed, folders, where)
+        photograph = _photograph(given, folders, where)
         if photograph is None:
-            missing.append(f"{listed[:LONGEST_SHOWN]} (frame {index})")
+            missing.append(f"{given[:LONGEST_SHOWN]} (frame {index})")
             continue
         key, path = photograph
         if key in found:
             raise SceneError(
-                f"{where} has the photograph of frame {found[key][1]}, {listed}: expected one pose for each.\n"
+                f"{where} has the photograph of frame {found[key][1]}, {given}: expected one pose for each.\n"
                 "Remove one of the two frames."
             )
         found[key] = path, index
     if missing and len(found) < FEWEST_VIEWS:
         raise SceneError(
-            f"{camera_path} lists {len(entries)} photographs and {len(found)} of them exist; missing: "
-            f"{_listed(missing)}.\nPut the photographs where the file says, relative to it."
+            f"{camera_path} lists {count_of(len(entries), 'photograph')}, of which {len(found)} exist; missing: "
+            f"{listed(missing, LISTED)}.\nPut the photographs where the file says, relative to it."
         )
     shared = _shared_folder(list(found))
     frames = [
@@ -131,16 +132,16 @@ def present_frames(
         for key, (path, index) in found.items()
     ]
     count = f"{len(missing)} of {len(entries)} photographs that {camera_path.name} lists are missing"
-    notes = (f"{count} and left out: {_listed(missing)}",) if missing else ()
+    notes = (f"{count} and left out: {listed(missing, LISTED)}",) if missing else ()
     return sorted(frames, key=lambda frame: frame.name), notes
 
 
-def _photograph(listed: str, folders: Sequence[Path], where: str) -> tuple[PurePosixPath, Path] | None:
+def _photograph(given: str, folders: Sequence[Path], where: str) -> tuple[PurePosixPath, Path] | None:
     """Name and place of the existing file that a `file_path` means, with or without a suffix; None if there is none."""
     suffixes = ("", *IMAGE_SUFFIXES, *(suffix.upper() for suffix in IMAGE_SUFFIXES))
     for folder in folders:
         for suffix in suffixes:
-            path = path_inside(folder, listed + suffix, where)
+            path = path_inside(folder, given + suffix, where)
             # Unlike Path.is_file, this has an answer for names that are too long.
             if os.path.isfile(path):
                 return PurePosixPath(path.relative_to(folder).as_posix()), path
@@ -167,28 +168,30 @@ def _named_files(
     files: dict[str, Path] = {}
     missing = []
     for frame in frames:
-        listed = next((name for key in keys if (name := text(frame.values, key, frame.where))), None)
-        if listed is None:
+        given = next((name for key in keys if (name := text(frame.values, key, frame.where))), None)
+        if given is None:
             continue
-        path = next((p for f in folders if os.path.isfile(p := path_inside(f, listed, frame.where))), None)
+        path = next((p for f in folders if os.path.isfile(p := path_inside(f, given, frame.where))), None)
         if path is None:
-            missing.append(listed[:LONGEST_SHOWN])
+            missing.append(given[:LONGEST_SHOWN])
         else:
             files[frame.name] = path
-    notes = (f"{len(missing)} {what} that the frames name are missing: {_listed(missing)}",) if missing else ()
-    return files, notes
+    if not missing:
+        return files, ()
+    named = count_of(len(missing), f"{what} that a frame names is", f"{what}s that the frames name are")
+    return files, (f"{named} missing: {listed(missing, LISTED)}",)
 
 
 def _points(
     top: Mapping[str, Any], folders: tuple[Path, ...], names: tuple[str, ...], camera_path: Path
 ) -> tuple[SparseDepth | None, tuple[str, ...]]:
     """The cloud that nerfstudio writes beside the cameras, in the world of the matrices."""
-    listed = text(top, "ply_file_path", str(camera_path))
-    if not listed:
+    given = text(top, "ply_file_path", str(camera_path))
+    if not given:
         return None, ()
-    path = next((p for f in folders if os.path.isfile(p := path_inside(f, listed, str(camera_path)))), None)
+    path = next((p for f in folders if os.path.isfile(p := path_inside(f, given, str(camera_path)))), None)
     if path is None:
-        return None, (f"the points that {camera_path.name} names are missing: {listed}",)
+        return None, (f"the points that {camera_path.name} names are missing: {given}",)
     return read_sparse_depth(path, names), ()
 
 
@@ -214,10 +217,6 @@ def _region(top: Mapping[str, Any], camera_path: Path) -> Float[np.ndarray, "4 4
         return None
     where = f"{camera_path}: {REGION}"
     return similarity_from_scale_mat(number_array(top[REGION], (4, 4), REGION, str(camera_path)), where)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:LISTED]) + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")
 
 
 def write(

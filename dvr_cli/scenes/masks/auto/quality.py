@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from dvr_cli.scenes.hull import sampled
+from dvr_cli.scenes.listing import listed
 from dvr_cli.scenes.masks.auto.photographs import Photograph
 from dvr_cli.scenes.masks.auto.rounds import Made
 
@@ -72,7 +73,7 @@ def quality_notes(quality: Mapping[str, float], view_order: Sequence[str]) -> li
     low = sorted((name for name in view_order if quality[name] < LOW), key=lambda name: quality[name])
     if not low:
         return []
-    named = ", ".join(f"{name} ({quality[name]:.2f})" for name in low[:5]) + (", ..." if len(low) > 5 else "")
+    named = listed((f"{name} ({quality[name]:.2f})" for name in low), 5)
     if 2 * len(low) > len(view_order):
         return [
             f"most of the masks made here are poor ({len(low)} of {len(view_order)} below {LOW}: {named}): look at "
