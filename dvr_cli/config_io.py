@@ -4,17 +4,17 @@ Later sources win: the preset, then the file, then the options. A key is written
 (`levels[0].voxels`). TOML has no null: the word "none" stands for it wherever a setting may be None.
 """
 
-import difflib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from dvr_cli.config import PRESETS, Settings
+from dvr_cli.config import PRESETS, Level, Settings
 from dvr_cli.errors import ConfigError
 from dvr_cli.files import write_text
+from dvr_cli.mistakes import mistakes, model_in, nearest
 
 NONE_WORD = "none"
 DEFAULT_PRESET = "fast"
@@ -71,7 +71,7 @@ def changed_keys(before: Settings, after: Settings) -> list[str]:
 def _preset(name: Any, origin: str) -> Settings:
     if isinstance(name, str) and name in PRESETS:
         return PRESETS[name]
-    raise ConfigError(f"{origin}: there is no preset {name!r}. {_nearest(str(name), list(PRESETS))}")
+    raise ConfigError(f"{origin}: there is no preset {name!r}. {nearest(str(name), list(PRESETS))}")
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -96,8 +96,11 @@ def _overridden(settings: Settings, values: dict[str, Any], origin: str) -> Sett
         merged = _merged(settings.model_dump(mode="json"), _word_to_none(values, Settings))
         return Settings.model_validate(merged)
     except ValidationError as error:
-        lines = [_explain(problem) for problem in error.errors(include_url=False)]
-        raise ConfigError("\n".join(f"{origin}: {line}" for line in lines)) from error
+        lines = [f"{origin}: {line}" for line in mistakes(error, Settings, NONE_WORD)]
+        if any(problem["type"] == "missing" for problem in error.errors()):
+            required = [name for name, field in Level.model_fields.items() if field.is_required()]
+            lines.append(f"The levels of the preset are replaced as a whole: each needs {' and '.join(required)}.")
+        raise ConfigError("\n".join(lines)) from error
 
 
 def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -122,7 +125,7 @@ def _word_to_none(value: Any, annotation: Any) -> Any:
     """Replace the word "none" by None wherever the annotation allows None."""
     if value == NONE_WORD and type(None) in get_args(annotation):
         return None
-    model = _model_in(annotation)
+    model = model_in(annotation)
     if isinstance(value, list):
         return [_word_to_none(item, model) for item in value]
     if isinstance(value, dict) and model is not None:
@@ -131,71 +134,6 @@ def _word_to_none(value: Any, annotation: Any) -> Any:
             key: _word_to_none(item, fields[key].annotation) if key in fields else item for key, item in value.items()
         }
     return value
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """The model inside an annotation such as `tuple[Level, ...]` or `Part | None`."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel) and get_origin(annotation) is None:
-        return annotation
-    return next((model for model in map(_model_in, get_args(annotation)) if model is not None), None)
-
-
-def _explain(problem: Any) -> str:
-    """One problem found by pydantic, in the words of a user: key, value, what was expected."""
-    location, kind = problem["loc"], problem["type"]
-    key = _dotted(location)
-    parent = _model_at(location[:-1])
-    if kind == "extra_forbidden":
-        known = list(parent.model_fields) if parent is not None else []
-        prefix = key[: len(key) - len(str(location[-1]))]
-        return f"unknown key {key!r}. {_nearest(str(location[-1]), known, prefix)}"
-    if kind == "missing":
-        return f"{key} is missing: a list of groups is replaced as a whole, so every key must be given."
-    expected = _expected(parent, str(location[-1]) if location else "")
-    return f"{key} = {problem['input']!r} cannot be used: {expected or problem['msg']}."
-
-
-def _model_at(location: tuple[int | str, ...]) -> type[BaseModel] | None:
-    """The model in which the last key of a location stands; None when the location leads elsewhere."""
-    model: type[BaseModel] | None = Settings
-    for step in location:
-        if isinstance(step, int) or model is None:
-            continue
-        field = model.model_fields.get(step)
-        model = _model_in(field.annotation) if field is not None else None
-    return model
-
-
-def _expected(model: type[BaseModel] | None, name: str) -> str:
-    """The type and the range of a setting in words; empty when there is nothing to say."""
-    field = model.model_fields.get(name) if model is not None else None
-    if field is None:
-        return ""
-    optional = type(None) in get_args(field.annotation)
-    alternatives = [kind for kind in get_args(field.annotation) if kind is not type(None)] or [field.annotation]
-    if get_origin(field.annotation) is Literal:
-        return "expected one of " + ", ".join(map(str, get_args(field.annotation)))
-    words = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
-    kind = " or ".join(words[item] for item in alternatives if item in words)
-    if not kind:
-        return ""
-    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
-    bounds = [(sign, getattr(limit, name, None)) for limit in field.metadata for name, sign in signs.items()]
-    limits = [f"{sign} {bound}" for sign, bound in bounds if bound is not None]
-    return f"expected {kind} {' and '.join(limits)}".rstrip() + (f', or "{NONE_WORD}"' if optional else "")
-
-
-def _dotted(location: tuple[int | str, ...]) -> str:
-    text = ""
-    for step in location:
-        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
-    return text
-
-
-def _nearest(name: str, known: list[str], prefix: str = "") -> str:
-    """A sentence that names the nearest known name, or all of them when none is near."""
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"Did you mean {prefix + close[0]!r}?" if close else f"Known here: {', '.join(known)}."
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

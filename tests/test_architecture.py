@@ -31,7 +31,7 @@ LAYERS = (
 )
 """From the bottom to the top; a module may import its own layer and those below."""
 
-EVERYWHERE = ("errors", "config", "config_io", "files", "processors", "__version__")
+EVERYWHERE = ("errors", "config", "config_io", "files", "mistakes", "processors", "__version__")
 """Modules that every layer may import; they import none of the layers."""
 
 HEAVY = ("torch", "open3d", "warp", "scipy", "pycolmap", "trimesh", "mcubes", "skimage", "jinja2", "xatlas", "pxr")

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from dvr_cli.errors import ConfigError
+from dvr_cli.mistakes import mistakes
 
 LARGEST_FILE = 1_000_000
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
@@ -111,10 +112,7 @@ def read_suite(name: str, places: Mapping[str, Path]) -> Suite:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{where} is not valid TOML: {error}. See docs/benchmarks.md for an example.") from error
     except ValidationError as error:
-        problems = error.errors(include_url=False)
-        lines = [
-            f"{where}: {_place(problem['loc'])}{problem['msg'].removeprefix('Value error, ')}" for problem in problems
-        ]
+        lines = [f"{where}: {line}" for line in mistakes(error, Suite)]
         raise ConfigError("\n".join([*lines, "See docs/benchmarks.md for what a suite may say."])) from error
     return _with_places(suite, places, folder, where)
 
@@ -135,12 +133,6 @@ def _file_text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}. Expected a TOML file.") from error
-
-
-def _place(location: tuple[int | str, ...]) -> str:
-    """`scene[3].hold_out: `, or nothing for the suite as a whole."""
-    words = [f"[{step}]" if isinstance(step, int) else f".{step}" for step in location]
-    return "".join(words).lstrip(".") + ": " if words else ""
 
 
 def _with_places(suite: Suite, places: Mapping[str, Path], folder: Path, where: str) -> Suite:

@@ -62,12 +62,26 @@ def test_placeholders_are_names_and_no_expressions(tmp_path):
         (("masks = true", "mask = true"), "defaults.mask"),
         (("hold_out = 4", "hold_out = 1"), r"scene\[1\].hold_out"),
         (("[[scene]]", "[[scene"), "not valid TOML"),
-        ((SCENES, 'title = "None"\nscene = []'), "scene: "),
+        ((SCENES, 'title = "None"\nscene = []'), r"scene = \[\] .*: expected a list of groups with at least 1 item\."),
+        (('title = "Two"', ""), "title is missing: expected a text"),
+        (('name = "vase"', ""), r"scene\[0\].name is missing: expected a text with 1 to 60 characters"),
+        (("masks = true", 'masks = "perhaps"'), "defaults.masks = 'perhaps' cannot be used: expected true or false"),
+        (("hold_out = 8", 'protocol = "foo"'), "protocol = 'foo' cannot be used: expected one of plain, dtu, tanks"),
+        (("hold_out = 8", "holdout = 8"), "unknown key 'defaults.holdout'. Did you mean 'defaults.hold_out'"),
+        (("hold_out = 8", 'presets = "fast"'), "defaults.presets = 'fast' .*expected a list of texts"),
     ],
 )
 def test_mistakes_are_named(tmp_path, change, words):
-    with pytest.raises(ConfigError, match=words):
+    with pytest.raises(ConfigError, match=words) as caught:
         read_suite(suite_file(tmp_path, SCENES.replace(*change)), {"scans": Path("/scans")})
+    assert not any(phrase in str(caught.value) for phrase in ("Value error", "Field required", "Input should", "Tuple"))
+
+
+def test_scene_with_a_mistake_is_not_called_missing_as_well(tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        read_suite(suite_file(tmp_path, 'title = "One"\n[[scene]]\nname = "vase"\npath = "vase"\nmasks = 3'), {})
+    first, *rest = str(caught.value).splitlines()
+    assert "scene[0].masks = 3" in first and rest == ["See docs/benchmarks.md for what a suite may say."]
 
 
 def test_unknown_suite_lists_the_built_in_ones():
