@@ -1,4 +1,4 @@
-"""What the command line's library cannot do: an option whose value may be left out.
+"""What the command line's library cannot do: an option whose value may be left out, and words of our own for mistakes.
 
 `--masks` alone, `--masks auto` and `--masks FOLDER` all mean something. A `--masks` without a value gets one here,
 before the command line is parsed, so that `dvr reconstruct --masks SCENE` works like `dvr reconstruct SCENE --masks`.
@@ -6,6 +6,7 @@ before the command line is parsed, so that `dvr reconstruct --masks SCENE` works
 
 from typing import Any
 
+import typer
 from typer.core import TyperCommand
 
 from dvr_cli.commands.options import FOUND
@@ -17,8 +18,12 @@ class Command(TyperCommand):
     """A command in which `--masks` may stand without a value."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """The usual, with the values in place."""
-        return super().parse_args(ctx, with_values(args, self))
+        """The usual, with the values in place; typer.BadParameter says what was expected in our words."""
+        try:
+            return super().parse_args(ctx, with_values(args, self))
+        except typer.BadParameter as error:
+            error.message = _reworded(error)
+            raise
 
 
 def with_values(arguments: list[str], command: Any) -> list[str]:
@@ -70,3 +75,24 @@ def _has_argument(words: list[str], command: Any) -> bool:
 
 def _is_option(word: str) -> bool:
     return word.startswith("-") and word != "-"
+
+
+def _reworded(error: typer.BadParameter) -> str:
+    """What is wrong with a value; the library hands on pydantic's sentences, which are about its types."""
+    from pydantic import ValidationError
+
+    if not isinstance(error.__cause__, ValidationError):
+        return error.message
+    problem: Any = error.__cause__.errors(include_url=False)[0]
+    value, context = str(problem["input"]), problem.get("ctx", {})
+    expected = {
+        "int_parsing": "a whole number",
+        "int_parsing_size": "a number of fewer digits",
+        "int_from_float": "a whole number",
+        "float_parsing": "a number",
+        "greater_than_equal": f"{context.get('ge', 0):.10g} or more",
+        "less_than_equal": f"{context.get('le', 0):.10g} or less",
+    }
+    if problem["type"] in expected:
+        return f"{value!r} cannot be used: expected {expected[problem['type']]}."
+    return str(context.get("error", error.message))

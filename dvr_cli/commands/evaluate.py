@@ -122,6 +122,7 @@ def evaluate_command(
         typer.Option(
             "--cull",
             min=0,
+            max=10_000,
             help="First cut away what lies farther than this outside a mask, pixels.",
             rich_help_panel=PHOTOGRAPHS,
             show_default=False,

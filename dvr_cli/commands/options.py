@@ -211,8 +211,13 @@ ThreadsOption = Annotated[
         "--threads", min=1, help="CPU threads. (default: all cores, in a container its share)", show_default=False
     ),
 ]
+LARGEST_SEED = 2**31 - 1
+"""What every generator of random numbers takes; some take no more, nor any below 0."""
 SeedOption = Annotated[
-    int | None, typer.Option("--seed", help="Seed of all random numbers. (default: 0)", show_default=False)
+    int | None,
+    typer.Option(
+        "--seed", min=0, max=LARGEST_SEED, help="Seed of all random numbers. (default: 0)", show_default=False
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", metavar=FLAG, help="Print the result as JSON.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", metavar=FLAG, help="No progress and no notes.")]

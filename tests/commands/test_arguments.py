@@ -3,7 +3,7 @@
 import pytest
 import typer
 
-from dvr_cli.app import app
+from dvr_cli.app import app, main
 from dvr_cli.commands.arguments import with_values
 
 
@@ -41,3 +41,29 @@ def test_value_of_masks(reconstruct, written, understood):
 def test_command_without_an_argument_takes_the_word_as_value():
     compare = typer.main.get_command(app).commands["compare"]
     assert with_values(["--scene", "ball", "--masks", "folder"], compare) == ["--scene", "ball", "--masks", "folder"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            "evaluate m.ply --protocol foo",
+            "Invalid value for '--protocol': 'foo' is not one of 'plain', 'dtu', 'tanks'.",
+        ),
+        ("export m.ply --texture foo", "Invalid value for '--texture': 'foo' is not one of 'none', 'vertex', 'atlas'."),
+        ("reconstruct s --hold-out 1", "'--hold-out': '1' cannot be used: expected 2 or more."),
+        ("reconstruct s --threads many", "'--threads': 'many' cannot be used: expected a whole number."),
+        ("render m.ply --elevation 90", "'--elevation': '90' cannot be used: expected 89 or less."),
+        ("render m.ply --elevation up", "'--elevation': 'up' cannot be used: expected a number."),
+        ("reconstruct s --time soon", "'--time': 'soon' is no duration: expected e.g. 60, 60s, 2m or 1h."),
+        ("compare --seed -1", "'--seed': '-1' cannot be used: expected 0 or more."),
+        ("prepare p out --seed 2147483648", "'--seed': '2147483648' cannot be used: expected 2147483647 or less."),
+        ("evaluate m.ply --cull inf", "'--cull': 'inf' cannot be used: expected 10000 or less."),
+        ("reconstruct", "Missing argument 'SCENE'."),
+    ],
+)
+def test_values_that_cannot_be_used_are_told_in_our_words(arguments, message, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(arguments.split())
+    shown = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert end.value.code == 2 and message in shown
