@@ -193,7 +193,7 @@ def _reader_findings(scene: Scene) -> list[Finding]:
     for note in scene.notes:
         text = note[:1].upper() + note[1:].removesuffix(".")
         if re.match(r"\d+ of \d+ photographs .*missing", note):
-            advice = "Put them back, or go on without them where enough others show the same side"
+            advice = "Put them back under these names, or go on without them where enough others show the same side"
             findings.append(Finding("missing-photographs", "warning", text, advice))
         elif "views have no mask" not in note:
             findings.append(Finding("reader-note", "note", text))

@@ -70,7 +70,7 @@ def test_unregistered_cameras_and_missing_photographs_are_said(tmp_path):
     listed = ("images/a b.png", "images/c.png", "images/c.png", "images/gone.png")
     scene = read_scene(write_bundle_scene(tmp_path, text, listed))
     assert "1 of 4 cameras in bundle.out are not registered" in scene.notes
-    assert "1 of 3 photographs that bundle.out lists are missing: images/gone.png" in scene.notes
+    assert "1 of 3 photographs that bundle.out lists are missing and left out: images/gone.png" in scene.notes
     np.testing.assert_allclose(scene.views[1].camera.centre, [2, 0, 0], atol=1e-12)
 
 

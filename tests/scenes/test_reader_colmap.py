@@ -181,11 +181,45 @@ def test_model_that_claims_more_than_it_holds_is_refused(tmp_path):
         read_scene(tmp_path)
 
 
-def test_missing_photograph_and_folder_and_text_of_nonsense(tmp_path):
-    folder = write_colmap(tmp_path, ring()[:2], points=POINTS, text=True)
-    (tmp_path / "images" / "000001.png").unlink()
-    with pytest.raises(SceneError, match=r"000001\.png does not exist"):
+def test_missing_photographs_are_left_out_and_named_with_files_that_look_like_them(tmp_path):
+    names = ["IMG_0.JPG", "IMG_1.JPG", "left/2.png", "left/3.png", "left/4.png", "left/5.png"]
+    write_colmap(tmp_path, ring()[:6], points=POINTS, names=names)
+    images = tmp_path / "images"
+    (images / "IMG_1.JPG").rename(images / "img_1.jpg")
+    (images / "left" / "2.png").rename(images / "left" / "2.webp")
+    (images / "left" / "4.png").unlink()
+    scene = read_scene(tmp_path, view_range="1-2")
+    assert [view.name for view in scene.views] == ["left/3.png", "left/5.png"]
+    assert set(scene.sparse_depth.visibility[:, 0]) == {0, 1}
+    (note,) = scene.notes
+    assert note.startswith(
+        "3 of 6 photographs that sparse/0 lists are missing and left out: IMG_1.JPG (there is img_1.jpg)"
+    )
+    assert note.endswith("left/2.png (there is left/2.webp), left/4.png")
+    for name in ("IMG_0.JPG", "left/3.png", "left/5.png"):
+        (images / name).unlink()
+    with pytest.raises(SceneError, match=r"lists 6 photographs, and none of them is in .*images: .* and 3 more"):
         read_scene(tmp_path)
+
+
+@pytest.mark.parametrize("text", [False, True])
+def test_which_of_several_models_is_read_is_said(tmp_path, text):
+    first = write_colmap(tmp_path, ring()[:3], points=POINTS, text=text)
+    assert not read_scene(tmp_path).notes
+    shutil.copytree(write_colmap(tmp_path / "other", ring()[:2], text=text), tmp_path / "sparse" / "2")
+    (note,) = read_scene(tmp_path).notes
+    assert note.startswith("sparse/0 (3 images) is read, one of 2 models") and note.endswith("sparse/2 (2 images)")
+    assert not read_scene(tmp_path, cameras=tmp_path / "sparse" / "2").notes
+    (tmp_path / "sparse" / "2" / f"images.{'txt' if text else 'bin'}").write_bytes(b"\xff" * 9)
+    assert read_scene(tmp_path).notes[0].endswith("sparse/2 (unreadable)")
+    shutil.rmtree(first)
+    shutil.copytree(tmp_path / "other" / "sparse" / "0", tmp_path / "sparse" / "10")
+    shutil.rmtree(tmp_path / "sparse" / "2")
+    assert len(read_scene(tmp_path).views) == 2 and not read_scene(tmp_path).notes
+
+
+def test_missing_folder_and_text_of_nonsense(tmp_path):
+    folder = write_colmap(tmp_path, ring()[:2], points=POINTS, text=True)
     (folder / "cameras.txt").write_text("1 PINHOLE nonsense\n")
     with pytest.raises(SceneError):
         read_scene(tmp_path)

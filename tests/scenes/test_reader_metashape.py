@@ -158,7 +158,7 @@ def test_groups_are_read_and_what_is_left_out_is_noted(tmp_path):
     notes = "\n".join(scene.notes)
     assert "1 camera is disabled and left out: b" in notes
     assert "1 camera is not aligned and left out: c" in notes
-    assert "1 of 2 photographs that cameras.xml lists are missing: nowhere" in notes
+    assert "1 of 2 photographs that cameras.xml lists are missing and left out: nowhere" in notes
 
 
 def test_largest_component_is_read(tmp_path):

@@ -88,7 +88,7 @@ def test_missing_photographs_are_left_out_and_said(tmp_path):
     lines = [f"{name} {K} {FRONT}" for name in ("a 1.png", "c.png", "d.png")] + [f"b.png {K} {SIDE}"]
     scene = read_scene(write_scene(tmp_path, lines))
     assert [view.name for view in scene.views] == ["a 1.png", "b.png"]
-    assert "2 of 4 photographs that thing_par.txt lists are missing: c.png, d.png" in scene.notes
+    assert "2 of 4 photographs that thing_par.txt lists are missing and left out: c.png, d.png" in scene.notes
     np.testing.assert_allclose(scene.views[1].camera.centre, [2, 0, 0])
     chosen = read(tmp_path, tmp_path / "thing_par.txt", "1")
     assert [view.name for view in chosen.views] == ["b.png"]

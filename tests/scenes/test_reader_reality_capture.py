@@ -175,7 +175,7 @@ def test_missing_photographs_are_noted(tmp_path):
         f"{HEADER}\na,0,0,0,0,0,0,30,0,0,0,0,0,0,0.001,0\nb,0,0,0,0,0,0,30,0,0,0,0,0,0,0,0\n"
     )
     notes = "\n".join(found(tmp_path).notes)
-    assert "1 of 2 photographs that e.csv lists are missing: b" in notes
+    assert "1 of 2 photographs that e.csv lists are missing and left out: b" in notes
 
 
 def test_columns_may_be_fewer_and_in_another_order(tmp_path):

@@ -19,7 +19,8 @@ from dvr_cli.scenes.lenses import lens, posed_view
 from dvr_cli.scenes.listing import count_of
 from dvr_cli.scenes.readers.bundler_file import HEADER, Bundle, read_bundle, reprojection_errors, write_bundle
 from dvr_cli.scenes.readers.files import FoundScene, selected_indices
-from dvr_cli.scenes.readers.text_files import is_there, missing_note, read_text
+from dvr_cli.scenes.readers.missing import missing_note
+from dvr_cli.scenes.readers.text_files import is_there, read_text
 from dvr_cli.scenes.sparse_depth import checked_sparse_depth
 from dvr_cli.scenes.views import SparseDepth, View
 from dvr_cli.scenes.writing import WritableView, centred_focal
@@ -69,7 +70,9 @@ def read(root: Path, camera_path: Path, view_range: str | None) -> FoundScene:
         raise SceneError(f"Two cameras of {camera_path} have the photograph {twice}.\nGive each its own in list.txt.")
     chosen = [present[position] for position in selected_indices(view_range, len(present))]
     views = tuple(_view(bundle, index, *found[index], camera_path) for index in chosen)
-    notes = missing_note([listed[index] for index in registered if index not in found], len(registered), camera_path)
+    missing = [listed[index] for index in registered if index not in found]
+    folders = [folder / place for folder in (root, camera_path.parent) for place in IMAGE_FOLDERS]
+    notes = missing_note(missing, len(registered), camera_path, folders)
     if len(registered) < len(listed):
         notes += (f"{len(listed) - len(registered)} of {len(listed)} cameras in {camera_path.name} are not registered",)
     return FoundScene(views, sparse_depth=_points(bundle, chosen, views, camera_path), all_names=names, notes=notes)

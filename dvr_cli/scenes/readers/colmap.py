@@ -14,21 +14,25 @@ from jaxtyping import Float
 from dvr_cli.errors import DepthError, SceneError
 from dvr_cli.scenes.lenses import lens, posed_view
 from dvr_cli.scenes.listing import count_of, listed
-from dvr_cli.scenes.readers.colmap_files import read_binary_model
+from dvr_cli.scenes.readers.colmap_files import binary_image_count, read_binary_model
 from dvr_cli.scenes.readers.colmap_model import ModelFiles, PosedImage, posed_images
-from dvr_cli.scenes.readers.colmap_text import read_text_model
+from dvr_cli.scenes.readers.colmap_text import read_text_model, text_image_count
 from dvr_cli.scenes.readers.files import FoundScene, path_inside, selected_indices
+from dvr_cli.scenes.readers.missing import missing_note, named_missing
+from dvr_cli.scenes.readers.text_files import is_there
 from dvr_cli.scenes.sparse_depth import checked_sparse_depth
 from dvr_cli.scenes.views import Camera, SparseDepth, View
 from dvr_cli.scenes.writing import WritableView, require_no_skew
 
-MODEL_FOLDERS = ("sparse/0", "sparse")
+MODELS = "sparse"
+"""The folder of a model, or of several in folders 0, 1, 2, ...: COLMAP writes one for each part that it cannot join."""
 IMAGE_FOLDERS = ("images", "image")
 
 
 def find(root: Path) -> Path | None:
-    """The folder of the model: sparse/0 or sparse; None if there is none."""
-    return next((root / name for name in MODEL_FOLDERS if is_model(root / name)), None)
+    """The folder of the model: sparse/0, sparse, or the first of sparse/1, sparse/2, ...; None if there is none."""
+    folder = root / MODELS
+    return next((place for place in (folder / "0", folder, *_numbered_models(folder)) if is_model(place)), None)
 
 
 def accepts(path: Path) -> bool:
@@ -45,16 +49,56 @@ def read(root: Path, folder: Path, view_range: str | None) -> FoundScene:
     if image_folder is None:
         raise SceneError(
             f"{root} has a COLMAP model but no photographs: looked for images/ and image/.\n"
-            "Put the folder of photographs beside the model (docs/formats.md, section COLMAP)."
+            "Put the folder of photographs beside the model (docs/formats/colmap.md)."
         )
-    chosen = [images[index] for index in selected_indices(view_range, len(images))]
+    present, missing_notes = _present(images, image_folder, folder)
+    chosen = [present[index] for index in selected_indices(view_range, len(present))]
     views = tuple(_view(model, image, image_folder, folder) for image in chosen)
     sparse = _points(model, {image.image_id: index for index, image in enumerate(chosen)}, len(views), folder)
-    names = tuple(image.name for image in images)
-    return FoundScene(views, sparse_depth=sparse, all_names=names, notes=_notes(without_pose))
+    notes = (*_other_models_note(root, folder), *missing_notes, *_without_pose_note(without_pose))
+    return FoundScene(views, sparse_depth=sparse, all_names=tuple(image.name for image in present), notes=notes)
 
 
-def _notes(without_pose: list[str]) -> tuple[str, ...]:
+def _present(images: list[PosedImage], image_folder: Path, folder: Path) -> tuple[list[PosedImage], tuple[str, ...]]:
+    """The images whose photographs are there, and a note on the others; SceneError if there is none."""
+    present = [image for image in images if is_there(path_inside(image_folder, image.name, f"{folder}"))]
+    names = {image.name for image in present}
+    missing = [image.name for image in images if image.name not in names]
+    if not present:
+        raise SceneError(
+            f"{folder} lists {count_of(len(images), 'photograph')}, and none of them is in {image_folder}: "
+            f"{named_missing(missing, [image_folder])}.\n"
+            "Put them there under the names that the model has, or correct these names and export the model again."
+        )
+    return present, missing_note(missing, len(images), folder, [image_folder])
+
+
+def _numbered_models(folder: Path) -> list[Path]:
+    """The models in folders 0, 1, 2, ... of a folder, in this order."""
+    try:
+        numbered = [path for path in folder.iterdir() if path.name.isascii() and path.name.isdecimal()]
+    except OSError:
+        return []
+    return sorted((path for path in numbered if is_model(path)), key=lambda path: (int(path.name[:18]), path.name))
+
+
+def _other_models_note(root: Path, folder: Path) -> tuple[str, ...]:
+    """Which of several models was chosen, and how many images each has."""
+    models = _numbered_models(root / MODELS)
+    if folder != find(root) or len(models) < 2 or folder not in models:
+        return ()
+    counted = {path: f"{MODELS}/{path.name} ({_image_count_text(path)})" for path in models}
+    others = listed(text for path, text in counted.items() if path != folder)
+    return (f"{counted[folder]} is read, one of {len(models)} models; --colmap FOLDER names another: {others}",)
+
+
+def _image_count_text(folder: Path) -> str:
+    read_count = binary_image_count if (folder / "cameras.bin").is_file() else text_image_count
+    count = read_count(folder)
+    return "unreadable" if count is None else count_of(count, "image")
+
+
+def _without_pose_note(without_pose: list[str]) -> tuple[str, ...]:
     if not without_pose:
         return ()
     one, several = "image of the model has no pose and is", "images of the model have no pose and are"
@@ -157,7 +201,7 @@ def write(
             view.save_mask(folder / "masks" / f"{view.name}.png")
     if sparse is not None:
         _add_points(model, sparse, [view.camera for view in views])
-    target = folder / MODEL_FOLDERS[0]
+    target = folder / MODELS / "0"
     target.mkdir(parents=True, exist_ok=True)
     model.write(str(target))
 

@@ -28,6 +28,8 @@ from dvr_cli.scenes.readers.colmap_model import (
 MAX_BYTES = 4 << 30
 """Of one file; it is mapped, not loaded."""
 MAX_NAME = 4096
+SMALLEST_IMAGE = 73
+"""Bytes of an image without a name and key points."""
 CAMERA_SENSOR = 0
 """Rigs may hold other sensors (1: an IMU), which take no images."""
 # Id, position, colour, error; the length of the track follows.
@@ -50,6 +52,17 @@ def read_binary_model(folder: Path) -> ModelFiles:
     # Rigs without frames say nothing about poses; the images have their own.
     by_id = dict(rigs) if (folder / "frames.bin").is_file() else {}
     return ModelFiles(cameras, images, _points(folder / "points3D.bin"), by_id, frames)
+
+
+def binary_image_count(folder: Path) -> int | None:
+    """How many images a model says that it has, without reading them; None where that cannot be."""
+    path = folder / "images.bin"
+    try:
+        with path.open("rb") as stream:
+            count = int(struct.unpack("<Q", stream.read(8))[0])
+        return count if 8 + SMALLEST_IMAGE * count <= path.stat().st_size else None
+    except (OSError, struct.error):
+        return None
 
 
 def _records(path: Path, read: Callable[[Bytes, int], tuple[Record, int]]) -> list[Record]:

@@ -40,6 +40,15 @@ def read_text_model(folder: Path) -> ModelFiles:
     return ModelFiles(cameras, _images(folder / "images.txt"), _points(folder / "points3D.txt"), rigs, frames)
 
 
+def text_image_count(folder: Path) -> int | None:
+    """How many images a model lists; None where that cannot be read."""
+    try:
+        # The second line of each image has its key points, and may be empty.
+        return sum(1 for _ in _lines(folder / "images.txt", then_skip=1))
+    except SceneError:
+        return None
+
+
 def _lines(path: Path, then_skip: int = 0, most_words: int = -1) -> Iterator[tuple[str, list[str]]]:
     """Where each line stands, for messages, and its words; `then_skip` lines are left out after each."""
     try:

@@ -23,8 +23,8 @@ from dvr_cli.scenes.cameras import (
 from dvr_cli.scenes.image_files import image_shape
 from dvr_cli.scenes.listing import count_of
 from dvr_cli.scenes.readers.files import FoundScene, list_images, selected_indices
+from dvr_cli.scenes.readers.missing import missing_note
 from dvr_cli.scenes.readers.numbered_matrices import has_intrinsics_apart
-from dvr_cli.scenes.readers.text_files import missing_note
 from dvr_cli.scenes.sparse_depth import write_sparse_depth
 from dvr_cli.scenes.views import Camera, SparseDepth, View
 from dvr_cli.scenes.writing import PixelsToWrite, WritableView

@@ -19,8 +19,9 @@ from dvr_cli.scenes.lenses import posed_view, rigid_motion
 from dvr_cli.scenes.listing import count_of, listed
 from dvr_cli.scenes.readers.files import FoundScene, path_inside, selected_indices
 from dvr_cli.scenes.readers.metashape_sensors import Sensor, add_sensor, read_sensor, with_skew
+from dvr_cli.scenes.readers.missing import missing_note
 from dvr_cli.scenes.readers.photographs import Photographs, photographs_of
-from dvr_cli.scenes.readers.text_files import finite_numbers, missing_note
+from dvr_cli.scenes.readers.text_files import finite_numbers
 from dvr_cli.scenes.readers.xml_files import read_xml
 from dvr_cli.scenes.views import SparseDepth, View
 from dvr_cli.scenes.writing import WritableView

@@ -22,7 +22,8 @@ from dvr_cli.scenes.image_files import image_shape
 from dvr_cli.scenes.lenses import rigid_motion
 from dvr_cli.scenes.listing import count_of
 from dvr_cli.scenes.readers.files import FoundScene, path_inside, selected_indices
-from dvr_cli.scenes.readers.text_files import finite_numbers, is_there, missing_note, read_text, whole_number
+from dvr_cli.scenes.readers.missing import missing_note
+from dvr_cli.scenes.readers.text_files import finite_numbers, is_there, read_text, whole_number
 from dvr_cli.scenes.sparse_depth import write_sparse_depth
 from dvr_cli.scenes.views import SparseDepth, View
 from dvr_cli.scenes.writing import WritableView
@@ -85,7 +86,7 @@ def read(root: Path, camera_path: Path, view_range: str | None) -> FoundScene:
         path = paths[line.name]
         camera = camera_from_projection(line.projection, *image_shape(path), object_point, line.where)
         views.append(View(line.name, camera, path))
-    notes = missing_note([line.name for line in lines if line not in present], len(lines), camera_path)
+    notes = missing_note([line.name for line in lines if line not in present], len(lines), camera_path, folders)
     others = [path.name for path in _camera_files(root) if path != camera_path]
     if others:
         notes += (f"cameras are read from {camera_path.name}; --cameras {others[0]} would read other ones",)

@@ -19,7 +19,7 @@ from dvr_cli.files import write_text
 from dvr_cli.scenes.cameras import ball_similarity, similarity_from_scale_mat
 from dvr_cli.scenes.image_files import image_shape
 from dvr_cli.scenes.lenses import posed_view
-from dvr_cli.scenes.listing import count_of, listed
+from dvr_cli.scenes.listing import count_of
 from dvr_cli.scenes.readers.files import FEWEST_VIEWS, FoundScene, MaskFile, path_inside, selected_indices
 from dvr_cli.scenes.readers.json_files import (
     MAX_JSON_BYTES,
@@ -29,8 +29,9 @@ from dvr_cli.scenes.readers.json_files import (
     read_json_object,
     text,
 )
+from dvr_cli.scenes.readers.missing import missing_note, named_missing
 from dvr_cli.scenes.readers.plain_cameras import CAMERA_KEYS, VIEW_KEYS, check_keys, view_lens, view_pose
-from dvr_cli.scenes.readers.text_files import finite_numbers, missing_note, read_text
+from dvr_cli.scenes.readers.text_files import finite_numbers, read_text
 from dvr_cli.scenes.sparse_depth import read_sparse_depth, write_sparse_depth
 from dvr_cli.scenes.views import SparseDepth
 from dvr_cli.scenes.writing import WritableView, require_no_skew
@@ -47,8 +48,6 @@ VECTOR_COLUMNS = {
 """A vector's columns in the CSV file."""
 NUMBER_COLUMNS = ("width", "height", "fx", "fy", "cx", "cy")
 HEADER_BYTES = 65536
-LONGEST_SHOWN = 200
-"""Characters of a stranger's file name in a message."""
 
 
 def find(root: Path) -> Path | None:
@@ -75,7 +74,7 @@ def read(root: Path, camera_path: Path, view_range: str | None) -> FoundScene:
     check_keys(top, TOP_KEYS, str(camera_path))
     folders = tuple(dict.fromkeys((camera_path.parent, root)))
     entries = listed_objects(top, "views", str(camera_path))
-    present, missing = _present(entries, folders, camera_path)
+    present, notes = _present(entries, folders, camera_path)
     chosen = [present[index] for index in selected_indices(view_range, len(present))]
     views, masks = [], {}
     for name, path, index in chosen:
@@ -97,36 +96,39 @@ def read(root: Path, camera_path: Path, view_range: str | None) -> FoundScene:
         sparse,
         all_names=all_names,
         masks=masks,
-        notes=missing_note(missing, len(entries), camera_path),
+        notes=notes,
     )
 
 
 def _present(
     entries: Sequence[Mapping[str, Any]], folders: Sequence[Path], camera_path: Path
-) -> tuple[list[tuple[str, Path, int]], list[str]]:
-    """Name, photograph and number of the views whose photograph exists, sorted by name, and the names of the others."""
+) -> tuple[list[tuple[str, Path, int]], tuple[str, ...]]:
+    """Name, photograph and number of the views whose photograph exists, sorted by name, and a note on the others."""
     found: dict[str, tuple[str, Path, int]] = {}
-    missing = []
+    image_folders = [folder / images for folder in folders for images in IMAGE_FOLDERS]
+    missing: list[str] = []
+    numbers: list[str] = []
     for index, entry in enumerate(entries):
         where = f"{camera_path}: view {index}"
         name = text(entry, "name", where)
         if not name:
             raise SceneError(f"{where} has no name.\nExpected the file name of its photograph.")
-        places = [path_inside(folder / images, name, where) for folder in folders for images in IMAGE_FOLDERS]
+        places = [path_inside(folder, name, where) for folder in image_folders]
         path = next((place for place in places if os.path.isfile(place)), None)
         if name in found:
             raise SceneError(f"{where} has the name of view {found[name][2]}, {name}.\nRemove one of the two.")
         if path is None:
-            missing.append(f"{name[:LONGEST_SHOWN]} (view {index})")
+            missing.append(name)
+            numbers.append(f"view {index}")
         else:
             found[name] = name, path, index
     if missing and len(found) < FEWEST_VIEWS:
         raise SceneError(
             f"{camera_path} lists {count_of(len(entries), 'photograph')}, of which {len(found)} exist; missing: "
-            f"{listed(missing, 3)}.\n"
+            f"{named_missing(missing, image_folders, numbers)}.\n"
             "Put the photographs into images/ beside it, or beside the file itself."
         )
-    return sorted(found.values()), missing
+    return sorted(found.values()), missing_note(missing, len(entries), camera_path, image_folders, numbers)
 
 
 def _existing(name: str, folders: Sequence[Path], where: str) -> Path:

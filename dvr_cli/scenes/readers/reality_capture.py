@@ -25,9 +25,10 @@ from dvr_cli.scenes.listing import count_of
 from dvr_cli.scenes.polynomial_lens import polynomial_lens
 from dvr_cli.scenes.readers import reality_capture_xmp
 from dvr_cli.scenes.readers.files import FoundScene, path_inside, selected_indices
+from dvr_cli.scenes.readers.missing import missing_note
 from dvr_cli.scenes.readers.photographs import Photographs, photographs_of
 from dvr_cli.scenes.readers.reality_capture_xmp import FILM_WIDTH, Exported
-from dvr_cli.scenes.readers.text_files import finite_numbers, missing_note, read_text
+from dvr_cli.scenes.readers.text_files import finite_numbers, read_text
 from dvr_cli.scenes.views import SparseDepth, View
 from dvr_cli.scenes.writing import WritableView, require_no_skew
 

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dvr_cli.errors import SceneError
-from dvr_cli.scenes.listing import listed
 
 MAX_BYTES = 100_000_000
 """A camera file of a hundred thousand photographs with a million points is below that."""
@@ -60,11 +59,3 @@ def is_there(path: Path) -> bool:
         return path.is_file()
     except (OSError, ValueError):
         return False
-
-
-def missing_note(missing: Sequence[str], count: int, camera_file: Path) -> tuple[str, ...]:
-    """One sentence on those of `count` listed photographs that are not there, or nothing."""
-    if not missing:
-        return ()
-    name = f"{camera_file.name}/" if camera_file.is_dir() else camera_file.name
-    return (f"{len(missing)} of {count} photographs that {name} lists are missing: {listed(missing, 3)}",)

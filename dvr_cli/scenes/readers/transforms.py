@@ -31,6 +31,7 @@ from dvr_cli.scenes.readers.files import (
     selected_indices,
 )
 from dvr_cli.scenes.readers.json_files import listed_objects, number, number_array, read_json_object, text
+from dvr_cli.scenes.readers.missing import missing_note, named_missing
 from dvr_cli.scenes.readers.transforms_cameras import frame_lens, frame_pose, transform_matrix
 from dvr_cli.scenes.sparse_depth import read_sparse_depth
 from dvr_cli.scenes.views import SparseDepth, View
@@ -104,7 +105,7 @@ def present_frames(
     """
     entries = listed_objects(top, "frames", str(camera_path))
     found: dict[PurePosixPath, tuple[Path, int]] = {}
-    missing: list[str] = []
+    missing: list[tuple[str, str]] = []
     for index, entry in enumerate(entries):
         where = f"{camera_path}: frame {index}"
         given = text(entry, "file_path", where)
@@ -112,7 +113,7 @@ def present_frames(
             raise SceneError(f"{where} has no file_path.\nExpected the photograph's path, relative to the file.")
         photograph = _photograph(given, folders, where)
         if photograph is None:
-            missing.append(f"{given[:LONGEST_SHOWN]} (frame {index})")
+            missing.append((given, f"frame {index}"))
             continue
         key, path = photograph
         if key in found:
@@ -121,18 +122,18 @@ def present_frames(
                 "Remove one of the two frames."
             )
         found[key] = path, index
+    names, places = [name for name, _ in missing], [place for _, place in missing]
     if missing and len(found) < FEWEST_VIEWS:
         raise SceneError(
             f"{camera_path} lists {count_of(len(entries), 'photograph')}, of which {len(found)} exist; missing: "
-            f"{listed(missing, LISTED)}.\nPut the photographs where the file says, relative to it."
+            f"{named_missing(names, folders, places)}.\nPut the photographs where the file says, relative to it."
         )
     shared = _shared_folder(list(found))
     frames = [
         Frame(key.relative_to(shared).as_posix(), path, entries[index], f"{camera_path}: frame {index}")
         for key, (path, index) in found.items()
     ]
-    count = f"{len(missing)} of {len(entries)} photographs that {camera_path.name} lists are missing"
-    notes = (f"{count} and left out: {listed(missing, LISTED)}",) if missing else ()
+    notes = missing_note(names, len(entries), camera_path, folders, places)
     return sorted(frames, key=lambda frame: frame.name), notes
 
 
