@@ -9,20 +9,19 @@ import typer
 from dvr_cli.commands.options import (
     FLAG,
     CamerasOption,
-    DepthOption,
+    ExistingDepthOption,
+    ExistingMasksOption,
     FormatOption,
     JsonOption,
     MaskFolderOption,
-    MasksOption,
     NoMasksOption,
     QuietOption,
     SceneArgument,
     ViewsOption,
     parse_format,
 )
-from dvr_cli.commands.reading import MADE_HERE, Reading, reading_of, scene_folder
+from dvr_cli.commands.reading import Reading, reading_of, scene_folder
 from dvr_cli.console import Output
-from dvr_cli.errors import DepthError
 
 if TYPE_CHECKING:
     from dvr_cli.scenes.converting import Conversion
@@ -44,10 +43,10 @@ def convert_command(
         Path | None,
         typer.Option("--out", help="Folder to write into. (default: SCENE-FORMAT here)", show_default=False),
     ] = None,
-    masks: MasksOption = None,
+    masks: ExistingMasksOption = None,
     no_masks: NoMasksOption = False,
     mask_folder: MaskFolderOption = None,
-    depth: DepthOption = None,
+    depth: ExistingDepthOption = None,
     cameras: CamerasOption = None,
     format_name: FormatOption = None,
     views: ViewsOption = None,
@@ -63,8 +62,6 @@ def convert_command(
     at full size. What was written is read back, and what the format could not hold is said.
     """
     output = Output(quiet, as_json)
-    if depth == MADE_HERE:
-        raise DepthError("dvr convert makes no points: name those that there are with --depth PATH.")
     folder = scene_folder(scene)
 
     from dvr_cli.fitting.scene_description import read_described_scene

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from dvr_cli.commands.reading import MADE_HERE
+from dvr_cli.commands.options import MADE_HERE
 from dvr_cli.console import Output
 from dvr_cli.errors import DepthError, SceneError
 

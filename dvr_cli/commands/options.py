@@ -11,6 +11,10 @@ from dvr_cli.errors import SceneError
 
 FLAG = ""
 """What the help shows as the value of an option that takes none; Typer would write <bool>."""
+FOUND = "found"
+"""What `--masks` without a value stands for (`commands.arguments`): the masks that the scene holds."""
+MADE_HERE = "auto"
+"""Instead of a path: masks or points that dvr makes, in the folder of the run."""
 
 
 def parse_duration(text: str) -> float:
@@ -39,6 +43,20 @@ def parse_image_size(text: str) -> int | str:
     if re.fullmatch(r"\d{1,6}", text) is None or int(text) < LEAST_IMAGE_SIZE:
         raise typer.BadParameter(f"{text!r} is no size: expected {LEAST_IMAGE_SIZE} pixels or more, e.g. 800, or full.")
     return int(text)
+
+
+def parse_existing_masks(text: str) -> str:
+    """A folder, or FOUND; not `auto`, which only a run has a place for."""
+    if text == MADE_HERE:
+        raise typer.BadParameter("auto needs a run to keep the masks in: expected a folder of masks, or no value.")
+    return text
+
+
+def parse_existing_depth(text: str) -> str:
+    """A path; not `auto`, which only a run has a place for."""
+    if text == MADE_HERE:
+        raise typer.BadParameter("auto needs a run to keep the points in: expected the path of known depth.")
+    return text
 
 
 def parse_depth_scale(text: str) -> float | str:
@@ -112,9 +130,6 @@ SceneArgument = Annotated[
         metavar="SCENE", help="Folder with photographs and cameras, or its camera file.", show_default=False
     ),
 ]
-FOUND = "found"
-"""What `--masks` without a value stands for (`commands.arguments`): the masks that the scene holds."""
-
 MasksOption = Annotated[
     str | None,
     typer.Option(
@@ -125,22 +140,46 @@ MasksOption = Annotated[
         show_default=False,
     ),
 ]
+ExistingMasksOption = Annotated[
+    str | None,
+    typer.Option(
+        "--masks",
+        parser=parse_existing_masks,
+        metavar="[FOLDER]",
+        help="Silhouettes: alone, those in the scene must be there; or a folder of them. "
+        "(default: those in the scene, if any)",
+        show_default=False,
+    ),
+]
+"""Of commands that make no masks."""
 NoMasksOption = Annotated[
     bool, typer.Option("--no-masks", metavar=FLAG, help="Use no silhouettes, even if the scene has some.")
 ]
 MaskFolderOption = Annotated[
     Path | None, typer.Option("--mask-folder", help="The same as --masks FOLDER.", show_default=False, hidden=True)
 ]
+_DEPTH_KINDS = "Sparse or dense depth: sparse.npz, a PLY cloud, a COLMAP model or a folder of depth maps"
+_RELATIVE_PATH = "A relative path may start in the scene's folder."
 DepthOption = Annotated[
     str | None,
     typer.Option(
         "--depth",
         metavar="auto|PATH",
-        help="Sparse or dense depth: sparse.npz, a PLY cloud, a COLMAP model or a folder of depth maps; auto: points "
-        "are triangulated here. A relative path may start in the scene's folder.",
+        help=f"{_DEPTH_KINDS}; auto: points are triangulated here. {_RELATIVE_PATH}",
         show_default=False,
     ),
 ]
+ExistingDepthOption = Annotated[
+    str | None,
+    typer.Option(
+        "--depth",
+        parser=parse_existing_depth,
+        metavar="PATH",
+        help=f"{_DEPTH_KINDS}. {_RELATIVE_PATH}",
+        show_default=False,
+    ),
+]
+"""Of commands that triangulate no points."""
 DepthScaleOption = Annotated[
     Any,
     typer.Option(

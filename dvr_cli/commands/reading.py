@@ -6,11 +6,8 @@ from typing import Any
 
 import typer
 
-from dvr_cli.commands.options import FOUND, existing_path
+from dvr_cli.commands.options import FOUND, MADE_HERE, existing_path
 from dvr_cli.errors import SceneError
-
-MADE_HERE = "auto"
-"""Instead of a path: masks or points that dvr makes, in the folder of the run."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +36,9 @@ class Reading:
         """The options about masks and cameras that were used, as words of a command line."""
         words = ["--masks"] if self.masks is not None else []
         words += [self.masks] if self.masks not in (None, FOUND) else []
+        words += ["--masks", str(self.mask_folder)] if self.mask_folder is not None else []
         words += ["--no-masks"] if self.no_masks else []
         values = {
-            "--mask-folder": self.mask_folder,
             "--colmap": self.colmap,
             "--cameras": self.cameras,
             "--format": self.format_name,
@@ -103,16 +100,9 @@ def _kept(path: Path, root: Path, option: str) -> str:
 def reading_of(scene: Path | None, reading: Reading) -> dict[str, Any]:
     """How a scene is read that no run describes: with the masks that it holds, unless something else was said.
 
-    Empty without a scene. SceneError when masks are to be made, for which there is no place.
+    Empty without a scene.
     """
     if scene is None:
         return {}
     options = reading_options(scene, reading)
-    refuse_to_make_masks(options)
     return {**options, "masks": "any" if options["masks"] is None else options["masks"]}
-
-
-def refuse_to_make_masks(options: dict[str, Any]) -> None:
-    """SceneError when masks are to be made where there is no run to keep them in."""
-    if options["masks"] == MADE_HERE:
-        raise SceneError("--masks auto needs a run to keep the masks in.\nName a folder of masks, or a run.")

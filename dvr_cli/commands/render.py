@@ -9,10 +9,10 @@ import typer
 from dvr_cli.commands.options import (
     CamerasOption,
     ColmapOption,
+    ExistingMasksOption,
     FormatOption,
     JsonOption,
     MaskFolderOption,
-    MasksOption,
     NoMasksOption,
     QuietOption,
     ThreadsOption,
@@ -145,7 +145,7 @@ def render_command(
             "--scene", help="Folder of the scene. (default: that of the run)", rich_help_panel=SCENE, show_default=False
         ),
     ] = None,
-    masks: MasksOption = None,
+    masks: ExistingMasksOption = None,
     no_masks: NoMasksOption = False,
     mask_folder: MaskFolderOption = None,
     colmap: ColmapOption = None,

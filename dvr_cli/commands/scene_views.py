@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dvr_cli.commands.reading import Reading, reading_options, refuse_to_make_masks, scene_folder
+from dvr_cli.commands.reading import Reading, reading_options, scene_folder
 from dvr_cli.errors import DvrError
 
 if TYPE_CHECKING:
@@ -51,7 +51,6 @@ def find_scene(
     options = {**({"masks": "any"} if run is None else run.reading), "depth": None}
     if choice.scene is not None:
         reading = reading_options(choice.scene, choice.reading)
-        refuse_to_make_masks(reading)
         # A scene that has moved is read as the run read it, but for what is said anew.
         options |= {key: value for key, value in reading.items() if value is not None}
         root = scene_folder(choice.scene)

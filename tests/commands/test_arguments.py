@@ -1,10 +1,13 @@
 """`--masks` with and without a value: what is its value, and what the scene."""
 
+from pathlib import Path
+
 import pytest
 import typer
 
 from dvr_cli.app import app, main
 from dvr_cli.commands.arguments import with_values
+from dvr_cli.commands.reading import Reading
 
 
 @pytest.fixture(scope="module")
@@ -67,3 +70,30 @@ def test_values_that_cannot_be_used_are_told_in_our_words(arguments, message, ca
         main(arguments.split())
     shown = " ".join(capsys.readouterr().err.replace("│", " ").split())
     assert end.value.code == 2 and message in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("convert s --to plain --masks auto", "auto needs a run to keep the masks in"),
+        ("convert s --to plain --depth auto", "auto needs a run to keep the points in"),
+        ("evaluate m.ply --scene s --masks auto", "auto needs a run to keep the masks in"),
+        ("render m.ply --scene s --masks auto --views all", "auto needs a run to keep the masks in"),
+        ("compare --scene s --masks auto", "auto needs a run to keep the masks in"),
+    ],
+)
+def test_commands_that_make_nothing_offer_nothing(arguments, message, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    command = arguments.split()[0]
+    with pytest.raises(SystemExit) as end:
+        main(arguments.split())
+    assert end.value.code == 2 and message in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "--masks [FOLDER] Silhouettes" in shown
+    assert not any(offer in shown for offer in ("auto|FOLDER", "auto|PATH", "auto, made here", "triangulated here"))
+
+
+def test_hidden_name_of_masks_is_not_repeated():
+    assert Reading(mask_folder=Path("my masks")).given() == ["--masks", "my masks"]

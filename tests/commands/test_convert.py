@@ -51,8 +51,6 @@ def test_masks_are_converted_unless_they_are_not_wanted(capsys, scene, tmp_path)
     ("arguments", "message"),
     [
         (("--to", "plain", "--out", "../sphere/new"), "inside the scene"),
-        (("--to", "plain", "--depth", "auto"), "makes no points"),
-        (("--to", "plain", "--masks", "auto"), "needs a run"),
         (("--to", "plain", "--depth", "gone.npz"), "gone.npz"),
         (("--to", "plain", "--format", "colmap"), "in no format"),
     ],
