@@ -29,6 +29,7 @@ from dvr_cli.commands.options import FLAG
 from dvr_cli.commands.prepare import prepare_command
 from dvr_cli.commands.reconstruct import reconstruct_command
 from dvr_cli.commands.render import render_command
+from dvr_cli.console import say, usable_streams
 from dvr_cli.errors import DvrError
 
 EXIT_BAD_INPUT = 1
@@ -84,6 +85,7 @@ def _common(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command line (that of the process by default) and exit with its code; never returns."""
+    usable_streams()
     # Looking for cycles among all that torch has imported takes most of a second, and the process ends anyway.
     atexit.register(gc.freeze)
     # While it imports, that search takes a quarter of a second. Young cycles are looked for as ever.
@@ -126,5 +128,5 @@ def _fail(message: str, code: int) -> None:
     """Say why on stderr, with the traceback of the current exception when debugging, and exit."""
     if os.environ.get("DVR_DEBUG"):
         traceback.print_exc()
-    print(message, file=sys.stderr)
+    say(message, sys.stderr)
     sys.exit(code)

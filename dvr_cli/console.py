@@ -2,20 +2,75 @@
 
 On a terminal the progress is a live bar; elsewhere it is a plain line now and then, so that log files stay readable.
 With `--quiet` only results and errors are left; with `--json` the result is one JSON object.
+Streams may be closed, read by nobody, or lack letters (`usable_streams`, `say`): no command fails for that.
 """
 
+import codecs
+import io
 import json
+import os
 import sys
 import time
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 from dvr_cli.fitting.events import Message, StepReport
 
 Report = Callable[[StepReport | Message], None]
 
 _SECONDS_BETWEEN_LINES = 5.0
+
+
+def usable_streams() -> None:
+    """Give closed streams a place that leads nowhere, and all letters a form that their stream can show."""
+    codecs.register_error("plain", plain)
+    # In this order each gets the lowest number that is free, which is its own. A file of results that was opened later
+    # would else get it, and libraries that print would print into that file.
+    for name in ("stdin", "stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            opened = open(os.devnull, "r" if name == "stdin" else "w", encoding="utf-8")  # noqa: SIM115
+            os.set_inheritable(opened.fileno(), True)
+            setattr(sys, name, opened)
+        elif name != "stdin" and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="plain")
+
+
+def plain(error: UnicodeError) -> tuple[bytes, int]:
+    """The error handler of streams: lines of tables as -, | and +, every other letter as an escape.
+
+    Bytes of a file's name that are no text stay as they are.
+
+    >>> plain(UnicodeEncodeError("ascii", "┃ä", 0, 2, ""))
+    (b'|\\\\xe4', 2)
+    """
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return b"".join(map(_plain_letter, error.object[error.start : error.end])), error.end
+
+
+def _plain_letter(letter: str) -> bytes:
+    if "\udc80" <= letter <= "\udcff":
+        return letter.encode("ascii", "surrogateescape")
+    name = unicodedata.name(letter, "")
+    if not name.startswith("BOX DRAWINGS"):
+        return letter.encode("ascii", "backslashreplace")
+    straight = " AND " not in name
+    return (
+        b"-" if straight and name.endswith("HORIZONTAL") else b"|" if straight and name.endswith("VERTICAL") else b"+"
+    )
+
+
+def say(text: str, stream: TextIO) -> None:
+    """Print a line. When nobody reads the stream any more, it leads nowhere from then on, and the work goes on."""
+    try:
+        print(text, file=stream, flush=True)
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 class Output:
@@ -28,11 +83,11 @@ class Output:
     def note(self, text: str) -> None:
         """Say something in passing, on stderr; nothing with --quiet."""
         if not self.quiet:
-            print(text, file=sys.stderr, flush=True)
+            say(text, sys.stderr)
 
     def result(self, text: str, values: dict[str, Any]) -> None:
         """Say the result on stdout: as text, or as JSON with --json."""
-        print(json.dumps(values, indent=1) if self.as_json else text, flush=True)
+        say(json.dumps(values, indent=1) if self.as_json else text, sys.stdout)
 
     @contextmanager
     def progress(self) -> Iterator[Report]:

@@ -2,11 +2,13 @@
 
 import io
 import json
+import os
+import subprocess
 import sys
 
 import pytest
 
-from dvr_cli.console import Output, PlainProgress, describe, duration
+from dvr_cli.console import Output, PlainProgress, describe, duration, say, usable_streams
 from dvr_cli.fitting.events import Message, StepReport
 
 
@@ -76,3 +78,61 @@ def test_live_progress_shows_names_as_they_are(monkeypatch):
     assert (
         "reading photo[1].png" in shown and "level [2] of 3" in shown and "500/1000" in shown and "psnr 24.1" in shown
     )
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text", "written"),
+    [
+        ("ascii", "Größe", rb"Gr\xf6\xdfe"),
+        ("ascii", "┏━┳━┓\n┃ä│b╽\n└─┴─╯", b"+-+-+\n|\\xe4|b+\n+-+-+"),
+        ("latin-1", "Größe ═║ …", "Größe -| ".encode("latin-1") + rb"\u2026"),
+        ("utf-8", "Größe ━", "Größe ━".encode()),
+        ("utf-8", os.fsdecode(b"bad\xff.png"), b"bad\xff.png"),
+        ("ascii", "\udcc3\udcb6", "ö".encode()),
+    ],
+)
+def test_letters_that_a_stream_lacks_are_written_otherwise(monkeypatch, encoding, text, written):
+    buffer = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(buffer, encoding=encoding))
+    usable_streams()
+    Output().result(text, {})
+    assert buffer.getvalue() == written + b"\n"
+
+
+def test_nobody_who_reads_is_no_reason_to_stop():
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as stream:
+        say("first", stream)
+        say("second", stream)
+
+
+@pytest.mark.parametrize("closed", ["", "<&-", ">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_do_no_harm(closed, tmp_path):
+    """And what a library prints to the number of a stream goes into no file that is opened meanwhile."""
+    code = (
+        "import os; from dvr_cli.console import *; usable_streams(); file = open('results', 'w'); "
+        "Output().result('result', {}); Output().note('note'); "
+        "[os.write(number, b'printed\\n') for number in (1, 2)]; print(file.fileno() > 2)"
+    )
+    line = f"'{sys.executable}' -c \"{code}\" {closed}"
+    run = subprocess.run(["sh", "-c", line], capture_output=True, text=True, cwd=tmp_path)
+    assert run.returncode == 0 and (tmp_path / "results").read_text() == ""
+    assert run.stdout == ("" if ">&-" in closed.replace("2>&-", "") else "result\nprinted\nTrue\n")
+    assert run.stderr == ("" if "2>&-" in closed else "note\nprinted\n")
+
+
+def test_command_whose_output_nobody_reads_ends_quietly():
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "dvr_cli", "formats"]
+    run = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert run.returncode == 0 and run.stderr == ""
+
+
+@pytest.mark.parametrize("arguments", ["formats", "--version", "--help", "inspect nowhere", "frobnicate"])
+def test_commands_with_closed_streams_end_with_their_own_code(arguments):
+    program = f"'{sys.executable}' -m dvr_cli {arguments}"
+    usual = subprocess.run(["sh", "-c", program], capture_output=True).returncode
+    assert subprocess.run(["sh", "-c", f"{program} <&- >&- 2>&-"]).returncode == usual
