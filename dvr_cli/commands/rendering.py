@@ -279,17 +279,15 @@ def draw_view(rendering: Rendering, painter: "Painter", view: "View", what: str)
     """The picture from one camera, and what is to be said about it."""
     from dvr_cli.scenes.images import load_view
 
-    if what != "error" and rendering.background != "photograph":
-        camera = _sized(view.camera, rendering.size)
-        layer = painter.draw(camera, _as_painted(what), rendering.samples)
-        facts = {"depth_range": layer.depth_range} if what == "depth" else {}
-        return finished(layer, rendering.background), facts
     # A photograph is never enlarged, and the picture is as large as it.
-    loaded = load_view(view, rendering.size or LARGEST_VIEW)
-    layer = painter.draw(loaded.camera, _as_painted(what), rendering.samples)
-    if what != "error":
-        return finished(layer, rendering.background, loaded.image), {}
-    return error_picture(layer, loaded.image, loaded.mask, rendering.background)
+    compared = what == "error" or rendering.background == "photograph"
+    loaded = load_view(view, rendering.size or LARGEST_VIEW) if compared else None
+    camera = _sized(view.camera, rendering.size) if loaded is None else loaded.camera
+    layer = painter.draw(camera, _as_painted(what), rendering.samples)
+    if loaded is not None and what == "error":
+        return error_picture(layer, loaded.image, loaded.mask, rendering.background)
+    facts = {"depth_range": layer.depth_range} if what == "depth" else {}
+    return finished(layer, rendering.background, None if loaded is None else loaded.image), facts
 
 
 def error_picture(

@@ -120,6 +120,16 @@ def test_sizes_backgrounds_and_folders(place):
     assert (seen == photograph)[~mask].mean() > 0.9
 
 
+def test_what_brightness_means_as_depth_is_told_whatever_is_behind_it(place):
+    common = ("exact.ply", "--scene", "scene", "--views", "1", "--what", "depth")
+    (plain,) = render(*common)["pictures"]
+    (before,) = render(*common, "--background", "photograph")["pictures"]
+    nearest, farthest = plain["depth_range"]
+    assert 0 < nearest < farthest and before["depth_range"] == pytest.approx(plain["depth_range"])
+    (shaded,) = render(*common[:-1], "shaded", "--background", "photograph")["pictures"]
+    assert "depth_range" not in shaded
+
+
 def test_error_of_a_mesh_whose_rendering_is_the_photograph_is_zero(place):
     """The photographs are replaced by what the mesh looks like."""
     from dvr_cli.surfaces.export import read_mesh
