@@ -32,12 +32,15 @@ def read_and_make(
     contradict each other, the region of interest is a guess, for `checked` to judge.
     """
     from dvr_cli.fitting.scene_description import ANY_MASKS, located, read_described_scene
+    from dvr_cli.scenes.depth_scale import require_maps
 
     reading = {**reading, "masks": ANY_MASKS if reading["masks"] is None else reading["masks"]}
     not_yet = {key: None for key in ("masks", "depth") if reading[key] == MADE_HERE}
     bare = {**reading, **not_yet, "depth_scale": None}
     # What is wrong with the bounds comes out when the scene is read at last; points may mend it.
     scene = read_described_scene(root, bare, guess_bounds=True)
+    if reading["depth_scale"] is not None:
+        require_maps(scene)
     if MADE_HERE in (reading["depth"], reading["points"]):
         make_points(scene, run_path, settings, output)
     elif points_if_needed:

@@ -92,7 +92,7 @@ def with_scaled_depth(scene: Scene, factor: float) -> Scene:
     """The scene with the values of all depth maps multiplied by `factor`; DepthError unless it is above 0."""
     if not 0 < factor < np.inf:
         raise DepthError(f"--depth-scale {factor} is no scale: expected a number above 0, or solve.")
-    _require_maps(scene)
+    require_maps(scene)
     return replace(scene, depth_scales=(DepthScale(factor),) * len(scene.views))
 
 
@@ -102,7 +102,7 @@ def with_solved_depth(scene: Scene, sparse: SparseDepth | None = None, seed: int
     Maps that do not fit their points, or show fewer than 8 of them, are left out, and the notes say so. DepthError when
     there are no points, or no map fits.
     """
-    paths, sparse = _require_maps(scene), sparse or scene.sparse_depth
+    paths, sparse = require_maps(scene), sparse or scene.sparse_depth
     if sparse is None:
         raise DepthError(
             "--depth-scale solve needs points to solve against, and the scene has none.\n"
@@ -126,7 +126,8 @@ def with_solved_depth(scene: Scene, sparse: SparseDepth | None = None, seed: int
     return replace(scene, depth_map_paths=kept, depth_scales=scales), _notes(scene.views, paths, solved, inverse)
 
 
-def _require_maps(scene: Scene) -> tuple[Path | None, ...]:
+def require_maps(scene: Scene) -> tuple[Path | None, ...]:
+    """The scene's depth maps; DepthError if there are none, so that there is nothing to scale."""
     if scene.depth_map_paths is None:
         raise DepthError("--depth-scale is for depth maps, and there are none.\nName their folder with --depth FOLDER.")
     return scene.depth_map_paths

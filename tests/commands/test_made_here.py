@@ -9,7 +9,7 @@ from dvr_cli.commands.reading import FOUND, Reading, reading_options
 from dvr_cli.config import FAST, Level, Settings, Surroundings
 from dvr_cli.config_io import write_settings
 from dvr_cli.console import Output
-from dvr_cli.errors import SceneError
+from dvr_cli.errors import DepthError, SceneError
 from dvr_cli.fitting import scene_description
 from dvr_cli.fitting.scene_description import MASKS_FOLDER, POINTS_FILE, describe_scene, located, read_described_scene
 from dvr_cli.scenes.images import load_views
@@ -167,3 +167,12 @@ def test_masks_that_contradict_each_other_are_not_answered_with_points(place, ba
     assert reading["depth"] is None and not (place / "run").exists()
     with pytest.raises(SceneError):
         checked(scene, reading, place / "run", SETTINGS, Output(quiet=True))
+
+
+@pytest.mark.parametrize(
+    "options", [{"depth_scale": "solve"}, {"depth_scale": 2.0}, {"depth_scale": "solve", "depth": "auto"}]
+)
+def test_scale_without_depth_maps_is_told_before_points_are_made(place, options):
+    with pytest.raises(DepthError, match="there are none"):
+        made(place, **options)
+    assert not (place / "run").exists()
