@@ -86,6 +86,8 @@ class RunFolder:
     def open(cls, path: Path) -> "RunFolder":
         """An existing run, for reading; RunError when the folder holds none."""
         run = cls(path)
+        if path.is_file():
+            raise RunError(f"{path} is a file, and a run is a folder that dvr reconstruct has made. Name that folder.")
         if not run._scene_file.is_file():
             there = "has no scene.json" if path.is_dir() else "does not exist"
             raise RunError(f"{path} is not a run: it {there}. Make one with: dvr reconstruct SCENE --out {path}")

@@ -286,6 +286,13 @@ def test_resume_names_the_input_that_changed(tmp_path):
         RunFolder.create(tmp_path / "run", FAST, changed, resume=True)
 
 
+def test_what_is_no_run_is_called_what_it_is(tmp_path):
+    (tmp_path / "mesh.ply").write_text("ply")
+    for path, words in {"mesh.ply": "is a file", ".": "has no scene.json", "gone": "does not exist"}.items():
+        with pytest.raises(RunError, match=words):
+            RunFolder.open(tmp_path / path)
+
+
 def test_latest_is_the_run_saved_last(tmp_path):
     with pytest.raises(RunError, match="there is none"):
         RunFolder.latest(tmp_path)
