@@ -15,7 +15,7 @@ from dvr_cli.diagnosis.corrections import axes_without_masks, correction_finding
 from dvr_cli.diagnosis.coverage import Coverage, coverage_findings, coverage_of
 from dvr_cli.diagnosis.evidence import Evidence, ViewEvidence, examine, from_loaded
 from dvr_cli.diagnosis.findings import Diagnosis, Finding, ViewFigures, and_more, sorted_findings
-from dvr_cli.diagnosis.masks import all_inverted, mask_findings, mask_shifts
+from dvr_cli.diagnosis.masks import all_inverted, constant_findings, mask_findings, mask_shifts
 from dvr_cli.diagnosis.photographs import file_findings, pixel_findings, relative_figures, relative_findings
 from dvr_cli.diagnosis.points import PointFigures, point_figures, point_findings
 from dvr_cli.diagnosis.poses import focal_findings, outside_finding, pose_findings, swapped_findings
@@ -25,6 +25,7 @@ from dvr_cli.scenes.bounds import GUESS
 from dvr_cli.scenes.cameras import apply
 from dvr_cli.scenes.checks import sees_ball
 from dvr_cli.scenes.depth_maps import load_depth_map
+from dvr_cli.scenes.hull import is_full
 from dvr_cli.scenes.images import working_shape
 from dvr_cli.scenes.listing import count_of
 from dvr_cli.scenes.sparse_depth import with_views
@@ -103,7 +104,7 @@ def _diagnosis(
     more: Sequence[Finding] = (),
 ) -> Diagnosis:
     scene, views = evidence.scene, evidence.loaded
-    agreement = agreement_of(views, scene.unit_from_world) if evidence.masked else None
+    agreement = agreement_of(evidence.carving, scene.unit_from_world) if evidence.masked else None
     full_width = {view.view.name: view.view.camera.width for view in evidence.views}
     shifts = {} if agreement is None else mask_shifts(evidence.masked, full_width, agreement)
     coverage, points = coverage_of(scene), point_figures(scene)
@@ -140,18 +141,21 @@ def _camera_findings(
         mixed = mixed_sizes_without_masks(scene)
         whole = axes_without_masks(scene)
         whole = whole or [*outside_finding(scene, views), *mixed, *size_without_masks(scene)]
-        guess = _guessed_bounds(scene) if not whole else []
+        guess = _guessed_bounds(evidence) if not whole else []
         return [*_unexplained(plain, mixed), *whole, *guess, *mask_findings(evidence, None, {})]
     mixed = mixed_size_findings(scene, evidence.masked)
     if any(finding.severity == "fatal" for finding in mixed):
-        return mixed
+        return [*mixed, *constant_findings(evidence)]
     whole = all_inverted(evidence) or correction_findings(scene, evidence.masked, given)
     if whole:
-        return [*mixed, *whole]
+        return [*mixed, *whole, *constant_findings(evidence)]
     swapped = swapped_findings(scene, views, agreement)
     exchanged = {name for finding in swapped for name in finding.views}
     masks = mask_findings(evidence, agreement, {n: s for n, s in shifts.items() if n not in exchanged})
     masks = [finding for finding in masks if finding.name != "mask-disagrees" or not set(finding.views) <= exchanged]
+    if len(evidence.masked) < 2:
+        # The hull of one mask has no end, so that the region of interest is not from masks.
+        masks += _guessed_bounds(evidence)
     return [*outside_finding(scene, views), *mixed, *_unexplained([*plain, *swapped, *masks], mixed)]
 
 
@@ -179,10 +183,11 @@ def _depth_map_findings(scene: Scene) -> list[Finding]:
     return [Finding("unreadable-depth", "fatal", text, advice, tuple(bad))]
 
 
-def _guessed_bounds(scene: Scene) -> list[Finding]:
-    if scene.bounds_source != GUESS:
+def _guessed_bounds(evidence: Evidence) -> list[Finding]:
+    if evidence.scene.bounds_source != GUESS:
         return []
-    text = "Nothing says where the object is: no bounds, no masks, no points; the region of interest is a guess"
+    masks = "no two masks with a background" if any(v.mask is not None for v in evidence.loaded) else "no masks"
+    text = f"Nothing says where the object is: no bounds, {masks}, no points; the region of interest is a guess"
     advice = "Give masks (--masks auto makes some) or points (--depth auto triangulates some)"
     return [Finding("bounds-guessed", "warning", text, advice)]
 
@@ -219,7 +224,7 @@ def _view_figures(
         mask_coverage=None if mask is None else float(mask.mean()),
         hull_iou=None if agreement is None else agreement.iou.get(name),
         carved_alone=None if agreement is None else agreement.carved_alone.get(name),
-        trusted=None if agreement is None or mask is None else name in agreement.trusted,
+        trusted=None if agreement is None or mask is None or is_full(mask) else name in agreement.trusted,
         mask_shift=shifts.get(name),
         sees_object=sees_object,
         point_error=None if points is None else points.error_of_view.get(name),

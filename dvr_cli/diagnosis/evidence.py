@@ -14,6 +14,7 @@ from dvr_cli.diagnosis.headers import Header, read_header
 from dvr_cli.diagnosis.pixel_figures import PixelFigures, pixel_figures
 from dvr_cli.errors import SceneError
 from dvr_cli.processors import available_threads
+from dvr_cli.scenes.hull import is_full, sampled
 from dvr_cli.scenes.images import (
     SMALL_MASK,
     load_mask,
@@ -59,8 +60,13 @@ class Evidence:
 
     @property
     def masked(self) -> list[LoadedView]:
-        """Those of them that have a mask with any object in it."""
-        return [view for view in self.loaded if view.mask is not None and view.mask.any()]
+        """Those of them that have a mask with any object and any background in it."""
+        return [view for view in self.carving if view.mask is not None and view.mask.any()]
+
+    @property
+    def carving(self) -> list[LoadedView]:
+        """All views but those whose mask is white all over, and so contradicts and confirms nothing."""
+        return [view for view in self.loaded if view.mask is None or not is_full(view.mask)]
 
 
 def examine(
@@ -132,8 +138,6 @@ def _empty(view: View, mask: np.ndarray | None, longest: int = PHOTOGRAPH_SIZE) 
 
 def _small(view: LoadedView, longest: int) -> LoadedView:
     """The view with a mask of at most so many pixels a side, by the pixel at each centre, and a black photograph."""
-    from dvr_cli.scenes.hull import sampled
-
     height, width = working_shape(view.camera.height, view.camera.width, longest)
     mask = None if view.mask is None else sampled(view.mask, height, width)
     black = np.broadcast_to(np.float32(0), (height, width, 3))

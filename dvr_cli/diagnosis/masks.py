@@ -12,11 +12,10 @@ from jaxtyping import Bool
 from dvr_cli.diagnosis.agreement import Agreement, best_covering, common_shift, silhouette_of_hull
 from dvr_cli.diagnosis.evidence import Evidence
 from dvr_cli.diagnosis.findings import Finding, Severity
+from dvr_cli.scenes.hull import is_full
 from dvr_cli.scenes.listing import count_of, listed
 from dvr_cli.scenes.views import LoadedView
 
-FULL = 0.995
-"""Share of the image that is object, from which on a mask says nothing; less than that is a close photograph."""
 INVERTED_IOU = 0.7
 """With the hull of the others, that a mask must reach when it is inverted, and it must then be twice as good."""
 BETTER_BY = 0.05
@@ -47,13 +46,16 @@ def mask_findings(
             "Put masks into mask/ or make them with --masks auto; without them the surroundings are modelled as well"
         )
         return [Finding("no-masks", "note", text, advice)]
-    findings = [*_missing(evidence), *_constant(masked), *_taken_inverted(evidence)]
+    findings = [*_missing(evidence), *constant_findings(evidence), *_taken_inverted(evidence)]
+    telling = [view for view in masked if view.mask is not None and not is_full(view.mask)]
+    if not telling:
+        return findings
     if agreement is None:
         text = "No mask has any object in it, so there is no hull"
         advice = "Write masks that are white on the object (docs/formats.md)"
         return [*findings, Finding("hull-empty", "fatal", text, advice, tuple(view.name for view in masked))]
-    inverted = _inverted(masked, agreement)
-    findings += _hull(agreement, len(masked))
+    inverted = _inverted(telling, agreement)
+    findings += _hull(agreement, len(telling))
     findings += inverted
     named = {name for finding in [*findings, *inverted] if finding.name != "hull-empty" for name in finding.views}
     shifted = _all_shifted(evidence, agreement) or _shifted(shifts, named, agreement)
@@ -119,17 +121,26 @@ def _missing(evidence: Evidence) -> list[Finding]:
     return [Finding("masks-missing", "warning", text, advice, tuple(names))]
 
 
-def _constant(masked: Sequence[LoadedView]) -> list[Finding]:
+def constant_findings(evidence: Evidence) -> list[Finding]:
     """Masks that are one colour all over."""
     findings = []
+    masked = [view for view in evidence.loaded if view.mask is not None]
     empty = [view.name for view in masked if view.mask is not None and not view.mask.any()]
-    full = [view.name for view in masked if view.mask is not None and view.mask.mean() > FULL]
+    full = [view.name for view in masked if view.mask is not None and is_full(view.mask)]
     if empty:
         text = f"{count_of(len(empty), 'mask')} black all over: {listed(empty)}"
         advice = "Write these masks again (white on the object), or leave the views out with --views"
         severity: Severity = "warning" if len(empty) < len(masked) else "fatal"
         findings.append(Finding("mask-empty", severity, text, advice, tuple(empty)))
-    if full:
+    if full and len(full) == len(masked):
+        masks = f"All {len(full)} masks are" if len(full) > 1 else "The only mask is"
+        text = f"{masks} white all over: nothing tells the object from the background"
+        advice = (
+            "Write them again (black beside the object), let --masks auto make some, or go without: --no-masks; white "
+            "masks say that the whole photographs are the object"
+        )
+        findings.append(Finding("mask-full", "fatal", text, advice))
+    elif full:
         text = f"{count_of(len(full), 'mask')} white all over: {listed(full)}"
         advice = "Write these masks again (black beside the object), or remove them; they carve nothing"
         findings.append(Finding("mask-full", "warning", text, advice, tuple(full)))

@@ -12,7 +12,15 @@ from jaxtyping import Float
 
 from dvr_cli.errors import SceneError
 from dvr_cli.scenes.cameras import axes_meeting_point, ball_similarity, projection_of
-from dvr_cli.scenes.hull import Silhouette, Votes, ball_samples, conflicting_views, count_votes, silhouettes
+from dvr_cli.scenes.hull import (
+    Silhouette,
+    Votes,
+    ball_samples,
+    conflicting_views,
+    count_votes,
+    is_full,
+    silhouettes,
+)
 from dvr_cli.scenes.listing import count_of, listed
 from dvr_cli.scenes.views import LoadedView, SparseDepth
 
@@ -54,10 +62,10 @@ class Ball:
 def find_bounds(views: list[LoadedView], sparse: SparseDepth | None) -> tuple[Float[np.ndarray, "4 4"], str]:
     """`unit_from_world` and, in words, where it comes from.
 
-    Views need masks (or None) and cameras only, see `images.small_masks`. SceneError if the masks contradict each other
-    everywhere, or if there is nothing to go by.
+    Views need masks (or None) and cameras only, see `images.small_masks`; masks that are white all over do not count.
+    SceneError if the masks contradict each other everywhere, or if there is nothing to go by.
     """
-    masked = [view for view in views if view.mask is not None and view.mask.any()]
+    masked = [view for view in views if view.mask is not None and view.mask.any() and not is_full(view.mask)]
     points = sparse.points if sparse is not None and len(sparse.points) >= MIN_POINTS else None
     cameras_ball = _ball_of_cameras(views)
     points_ball = None if points is None else _ball_of_points(points, cameras_ball)
@@ -163,7 +171,7 @@ def _first_ball(masked: list[LoadedView]) -> Ball:
         depth = abs(float(view.camera.project(centre[None])[1][0]))
         half_diagonal = np.linalg.norm(box[1] - box[0]) / 2
         radii.append(half_diagonal * depth / view.camera.intrinsics[0, 0])
-    # Masks that are white all over and stray specks must not decide.
+    # Masks that are white nearly all over and stray specks must not decide.
     return Ball(centre, 1.8 * float(np.quantile(radii, 0.75)))
 
 

@@ -14,6 +14,9 @@ from jaxtyping import Bool, Float, Int
 from dvr_cli.scenes.cameras import projection_of, similarity_scale
 from dvr_cli.scenes.views import Camera, LoadedView
 
+FULL = 0.995
+"""Share of the image that is object, from which on a mask says nothing; less than that is a close photograph."""
+
 
 @dataclass(frozen=True)
 class Silhouette:
@@ -46,6 +49,11 @@ class Votes:
         Where hardly any camera looks nothing is carved, and stray parts of the hull remain.
         """
         return self.object >= max(1.0, share * float((self.object + self.background).max(initial=0)))
+
+
+def is_full(mask: Bool[np.ndarray, "h w"]) -> bool:
+    """Whether a mask is object all over: it has no background that would say where the object ends."""
+    return bool(mask.mean() > FULL)
 
 
 def ball_samples(samples_per_side: int) -> Float[np.ndarray, "p 3"]:

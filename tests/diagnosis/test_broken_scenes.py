@@ -94,6 +94,45 @@ def test_one_mask_full(folder):
     assert named(found_in(folder), "mask-full").views == ("007.png",)
 
 
+def whiten(folder, indices):
+    for index in indices:
+        change_picture(mask_path(folder, index), lambda pixels: np.full_like(pixels, 255))
+
+
+@pytest.mark.parametrize("bounds", ["given", "found"])
+def test_all_masks_full_say_nothing_and_nothing_else_is_blamed(folder, bounds):
+    if bounds == "found":
+        change_bounds(folder, lambda matrix: None)
+    whiten(folder, range(VIEWS))
+    diagnosis = found_in(folder, quick=True)
+    finding = named(diagnosis, "mask-full")
+    assert finding.severity == "fatal" and f"All {VIEWS} masks are white" in finding.text
+    guessed = {"bounds-guessed"} if bounds == "found" else set()
+    assert "--no-masks" in finding.advice and bad_names(diagnosis) == {"mask-full"} | guessed
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_half_the_masks_full_spoil_nothing(folder, quick):
+    change_bounds(folder, lambda matrix: None)
+    whiten(folder, range(0, VIEWS, 2))
+    diagnosis = found_in(folder, quick=quick)
+    assert len(named(diagnosis, "mask-full").views) == VIEWS // 2 and bad_names(diagnosis) == {"mask-full"}
+    assert diagnosis.views[0].trusted is None and diagnosis.views[1].trusted
+
+
+def test_full_masks_are_named_beside_a_mistake_of_all_cameras(folder):
+    whiten(folder, [3])
+    change_bounds(folder, lambda matrix: np.diag([1000.0, 1000, 1000, 1]) @ matrix)
+    diagnosis = found_in(folder, quick=True)
+    assert named(diagnosis, "scale-mismatch") and named(diagnosis, "mask-full").views == ("003.png",)
+
+
+def test_a_single_mask_with_a_background_leaves_the_bounds_a_guess(folder):
+    change_bounds(folder, lambda matrix: None)
+    whiten(folder, range(1, VIEWS))
+    assert "no two masks" in named(found_in(folder, quick=True), "bounds-guessed").text
+
+
 @pytest.mark.parametrize("quick", [False, True])
 def test_one_mask_inverted(folder, quick):
     change_picture(mask_path(folder, 7), lambda pixels: 255 - pixels)
