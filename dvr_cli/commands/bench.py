@@ -10,6 +10,7 @@ import typer
 from dvr_cli.commands.options import DeviceOption, JsonOption, QuietOption, SeedOption, ThreadsOption, parse_preset
 from dvr_cli.console import Output
 from dvr_cli.errors import ConfigError
+from dvr_cli.scenes.listing import count_of
 
 if TYPE_CHECKING:
     from dvr_cli.comparing.bench_runs import SuiteResult
@@ -71,7 +72,8 @@ def bench_command(
             for name in preset or scene.presets or ("fast",):
                 results.append(run_scene(scene, name, place, output.note))
     except BenchInterruptedError as stopped:
-        output.note(f"Stopped; {len(results)} results are in {folder / 'results'}. Go on with the same command.")
+        kept = count_of(len(results), "result is", "results are")
+        output.note(f"Stopped; {kept} in {folder / 'results'}. Go on with the same command.")
         raise typer.Exit(stopped.exit_code) from None
     _conclude(chosen, results, folder, output)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dvr_cli.commands.contestants import Entrants, SceneToRead, names_of_runs
 from dvr_cli.console import Output, duration
 from dvr_cli.errors import CompareError, DvrError
+from dvr_cli.scenes.listing import count_of
 
 if TYPE_CHECKING:
     from dvr_cli.comparing.comparison import Column, Comparison
@@ -78,7 +79,7 @@ def compare(
     reference = None if options.reference is None else read_shape(options.reference)
     cameras = [view.camera for view in scene.views]
     geometry = None if reference is None else geometry_judge(reference, options.geometry, cameras, check=False)
-    output.note(f"{scene.name}: {len(scene.views)} views ({scene.format})")
+    output.note(f"{scene.name}: {count_of(len(scene.views), 'view')} ({scene.format})")
     missing: list[tuple[str, str]] = []
     entries = [*_runs(entrants, output), *_files(entrants, reference)]
     entries += _baselines(entrants, chosen, options, folder, output, missing)

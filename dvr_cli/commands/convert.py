@@ -22,6 +22,7 @@ from dvr_cli.commands.options import (
 )
 from dvr_cli.commands.reading import Reading, reading_of, scene_folder
 from dvr_cli.console import Output
+from dvr_cli.scenes.listing import count_of
 
 if TYPE_CHECKING:
     from dvr_cli.scenes.converting import Conversion
@@ -83,9 +84,9 @@ def convert_command(
 def as_text(conversion: "Conversion") -> str:
     """What was written and what was lost, in words."""
     lines = [
-        f"Wrote {conversion.views} views in the format {conversion.format} to {conversion.folder}: {conversion.copied} "
-        f"photographs copied, {conversion.views - conversion.copied} made anew{_why(conversion)}; "
-        f"{conversion.masks} masks."
+        f"Wrote {count_of(conversion.views, 'view')} in the format {conversion.format} to {conversion.folder}: "
+        f"{count_of(conversion.copied, 'photograph')} copied, {conversion.views - conversion.copied} made anew"
+        f"{_why(conversion)}; {count_of(conversion.masks, 'mask')}."
     ]
     if conversion.losses:
         lines.append("What the format could not hold:")

@@ -23,6 +23,7 @@ from dvr_cli.commands.options import (
 )
 from dvr_cli.commands.reading import Reading, reading_options, scene_folder
 from dvr_cli.console import Output
+from dvr_cli.scenes.listing import count_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -96,7 +97,7 @@ def _examined(
         found, _ = read_and_make(scene_folder(scene), reading, Path(place), settings, output, points_if_needed=False)
         if quick:
             return found, quick_diagnosis(found, threads)
-        output.note(f"Decoding {len(found.views)} photographs, then matching neighbours")
+        output.note(f"Decoding {count_of(len(found.views), 'photograph')}, then matching neighbours")
         return found, diagnose(found, threads)
 
 

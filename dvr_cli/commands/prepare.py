@@ -15,6 +15,7 @@ from dvr_cli.commands.options import (
     parse_image_size,
 )
 from dvr_cli.console import Output
+from dvr_cli.scenes.listing import count_of
 
 if TYPE_CHECKING:
     from dvr_cli.preparing.preparation import Prepared, Preparing
@@ -159,7 +160,8 @@ def as_text(prepared: "Prepared", out: Path) -> str:
         *(f"  lens         {_lens(lens)}" for lens in values["cameras"][:LISTED_LENSES]),
     ]
     if len(values["cameras"]) > LISTED_LENSES:
-        lines.append(f"               and {len(values['cameras']) - LISTED_LENSES} more lenses or zooms")
+        others = count_of(len(values["cameras"]) - LISTED_LENSES, "more lens or zoom", "more lenses or zooms")
+        lines.append(f"               and {others}")
     if coverage["inwards"] and coverage["level"]:
         lines.append(
             f"  directions   {coverage['around']:.0f} degrees around, {coverage['lowest']:.0f} to "
@@ -180,6 +182,5 @@ def _but(what: str, names: dict[str, str]) -> str:
 
 def _lens(lens: dict[str, Any]) -> str:
     size = f"{lens['width']}x{lens['height']}"
-    return (
-        f"{lens['model']}, {size}, focal length {lens['parameters'][0]:.0f} pixels, {lens['photographs']} photographs"
-    )
+    used = count_of(lens["photographs"], "photograph")
+    return f"{lens['model']}, {size}, focal length {lens['parameters'][0]:.0f} pixels, {used}"

@@ -36,6 +36,7 @@ from dvr_cli.commands.options import (
 from dvr_cli.commands.reading import Reading, reading_options, scene_folder
 from dvr_cli.console import Output, duration
 from dvr_cli.errors import ConfigError
+from dvr_cli.scenes.listing import count_of
 
 if TYPE_CHECKING:
     from dvr_cli.config import Settings
@@ -115,7 +116,7 @@ def reconstruct_command(
 
     loaded, reading = read_and_make(root, reading, run_path, settings, output)
     held_out = f", besides those that --hold-out {reading['hold_out']} keeps for judging" if reading["hold_out"] else ""
-    output.note(f"{loaded.name}: {len(loaded.views)} views ({loaded.format}){held_out}")
+    output.note(f"{loaded.name}: {count_of(len(loaded.views), 'view')} ({loaded.format}){held_out}")
     output.note(f"Region of interest: {loaded.bounds_source}")
     # It takes two seconds to import, about as long as the checks.
     Thread(target=import_module, args=("torch",)).start()
@@ -208,7 +209,7 @@ def _note_contradicted_masks(silhouette_iou: float | None, scene: Path, output: 
 def _print_summary(summary: dict[str, Any], scene: Path, run_path: Path, saved: bool, output: Output) -> None:
     """What was reached and written, and what to do next."""
     finished = summary["finished"]
-    quality = [f"{summary['steps']} steps in {duration(summary['seconds'])}"]
+    quality = [f"{count_of(summary['steps'], 'step')} in {duration(summary['seconds'])}"]
     if summary["psnr"] is not None:
         quality.append(f"PSNR {summary['psnr']:.2f} dB")
     if summary["silhouette_iou"] is not None:

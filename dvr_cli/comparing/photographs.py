@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float
 from dvr_cli.comparing.lpips import Lpips
 from dvr_cli.comparing.measures import Evaluation, Measure
 from dvr_cli.errors import CompareError
+from dvr_cli.scenes.listing import count_of
 from dvr_cli.scenes.views import LoadedView
 from dvr_cli.surfaces.mesh import Mesh
 from dvr_cli.surfaces.raycasting import RayCaster
@@ -136,7 +137,7 @@ def judge_silhouettes(mesh: Mesh, views: Sequence[LoadedView], indices: Sequence
     defined = {name: iou for name, iou in found.items() if np.isfinite(iou)}
     notes = []
     if len(masked) < len(indices):
-        notes.append(f"{len(indices) - len(masked)} of {len(indices)} views have no mask and are left out.")
+        notes.append(f"Left out for want of a mask: {len(indices) - len(masked)} of {count_of(len(indices), 'view')}.")
     if defined:
         worst = min(defined, key=lambda name: defined[name])
         notes.append(f"The worst view is {worst} with an IoU of {defined[worst]:.3f}.")
@@ -209,10 +210,10 @@ def _image_notes(views: Sequence[LoadedView], indices: Sequence[int], rows: list
     unmasked = sum(views[index].mask is None for index in indices)
     if unmasked:
         notes.append(
-            f"{unmasked} of {len(indices)} views have no mask: there, the numbers are over the mesh's silhouette, "
-            "which nothing checks."
+            f"No mask in {unmasked} of {count_of(len(indices), 'view')}: there, the numbers are over the mesh's "
+            "silhouette, which nothing checks."
         )
     empty = [views[index].name for index, row in zip(indices, rows, strict=True) if not np.isfinite(row["psnr"])]
     if empty:
-        notes.append(f"{len(empty)} views have no pixel to judge and are left out of the means: {empty[0]}.")
+        notes.append(f"No pixel to judge in {count_of(len(empty), 'view')}, left out of the means: {empty[0]}.")
     return tuple(notes)

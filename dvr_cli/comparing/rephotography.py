@@ -17,6 +17,7 @@ from dvr_cli.comparing.measures import Evaluation, Measure
 from dvr_cli.comparing.photographs import checked_indices, decibels, mean_of_defined, picture_settings
 from dvr_cli.comparing.visibility import sees
 from dvr_cli.scenes.cameras import axes_meeting_point, projection_of
+from dvr_cli.scenes.listing import count_of
 from dvr_cli.scenes.views import LoadedView
 from dvr_cli.surfaces.mesh import Mesh
 from dvr_cli.surfaces.raycasting import RayCaster
@@ -232,9 +233,12 @@ def _notes(views: Sequence[LoadedView], indices: Sequence[int], scores: Float[np
     unmasked = sum(views[index].mask is None for index in indices)
     if unmasked:
         notes.append(
-            f"{unmasked} of {len(indices)} views have no mask: there, `covered` is the share of the mesh's silhouette."
+            f"No mask in {unmasked} of {count_of(len(indices), 'view')}: there, `covered` is the share of the mesh's "
+            "silhouette."
         )
     nothing = [views[index].name for index, score in zip(indices, scores, strict=True) if not np.isfinite(score[0])]
     if nothing:
-        notes.append(f"Nothing could be predicted in {len(nothing)} views, which the means leave out: {nothing[0]}.")
+        notes.append(
+            f"Nothing could be predicted in {count_of(len(nothing), 'view')}, which the means leave out: {nothing[0]}."
+        )
     return tuple(notes)

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from dvr_cli.comparing.shapes import Shape, positions
 from dvr_cli.comparing.visibility import in_picture
 from dvr_cli.errors import CompareError
+from dvr_cli.scenes.listing import count_of
 from dvr_cli.scenes.views import Camera
 
 ABSURD_RATIO = 50.0
@@ -66,7 +67,7 @@ def check_cameras(shape: Shape, cameras: Sequence[Camera], name: str) -> None:
     lower, upper = _extent(shape)
     centres = np.stack([camera.centre for camera in cameras])
     raise CompareError(
-        f"None of the {len(cameras)} cameras has any of {name} in its picture: it spans {_vector(lower)} to "
+        f"None of {count_of(len(cameras), 'camera')} has any of {name} in its picture: it spans {_vector(lower)} to "
         f"{_vector(upper)}, the cameras stand between {_vector(centres.min(axis=0))} and "
         f"{_vector(centres.max(axis=0))}.\n"
         "Expected it in the world coordinates of the scene. Check that it belongs to this scene."

@@ -146,7 +146,9 @@ def _with_places(suite: Suite, places: Mapping[str, Path], folder: Path, where: 
     missing = sorted(needed - set(places))
     if missing:
         asked = " ".join(f"--data {name}=FOLDER" for name in missing)
-        raise ConfigError(f"{where} does not say where {', '.join(missing)} is. Add: {asked}")
+        raise ConfigError(
+            f"{where} does not say where {', '.join(missing)} {'is' if len(missing) == 1 else 'are'}. Add: {asked}"
+        )
 
     def filled(part: Judged) -> dict[str, Any]:
         paths = _paths_of(part).items()

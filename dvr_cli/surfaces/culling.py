@@ -43,7 +43,9 @@ class MaskCuller:
         self.radius = radius
         self._masks = [(view.camera, dilated(view.mask, radius)) for view in views if view.mask is not None]
         if not self._masks:
-            raise CompareError("No view has a mask, so meshes cannot be cut by masks: name those that there are with --masks FOLDER.")
+            raise CompareError(
+                "No view has a mask, so meshes cannot be cut by masks: name a folder of them with --masks FOLDER."
+            )
 
     def cull(self, mesh: Mesh) -> Culled:
         """The mesh without the faces that a mask contradicts; CompareError when nothing remains."""

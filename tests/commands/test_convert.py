@@ -40,6 +40,11 @@ def test_the_result_as_json(capsys, scene):
     assert values["format"] == "colmap" and any("region of interest" in loss for loss in values["losses"])
 
 
+def test_one_of_a_kind_is_told_as_one(capsys, scene):
+    out = run(capsys, "convert", scene, "--to", "plain", "--views", "4", "--out", "x")[1]
+    assert "Wrote 1 view in the format plain to x: 1 photograph copied, 0 made anew; 1 mask." in out
+
+
 def test_masks_are_converted_unless_they_are_not_wanted(capsys, scene, tmp_path):
     run(capsys, "convert", scene, "--to", "plain", "--no-masks", "--out", "bare")
     assert not (tmp_path / "work" / "bare" / "masks").exists()

@@ -174,7 +174,7 @@ def test_bad_input_is_named(place):
     assert "neither a texture nor vertex colours" in refused("bare.stl", "--turntable", "a.gif", "--what", "texture")
     far = Mesh(np.eye(3) + 1e6, np.array([[0, 1, 2]]))
     write_mesh(far, place / "far.ply")
-    assert "None of the 8 cameras" in refused("far.ply", "--scene", "scene", "--views", "0")
+    assert "None of 8 cameras" in refused("far.ply", "--scene", "scene", "--views", "0")
     assert not list(place.glob("*.gif"))
 
 

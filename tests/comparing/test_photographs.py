@@ -114,7 +114,7 @@ def test_view_without_mask_is_judged_over_the_silhouette(scene):
     unmasked = [replace(views[0], mask=cast(mesh, views[0].camera).hit), replace(views[0], mask=None)]
     with_mask, without = judge_images(mesh, unmasked, [0]), judge_images(mesh, unmasked, [1])
     assert with_mask.value("psnr") == without.value("psnr") and with_mask.value("ssim") == without.value("ssim")
-    assert "1 of 1 views have no mask" in without.notes[0] and not with_mask.notes
+    assert "No mask in 1 of 1 view:" in without.notes[0] and not with_mask.notes
 
 
 def test_view_with_a_black_mask_is_left_out_of_the_means(scene):
@@ -150,7 +150,10 @@ def test_silhouettes_name_the_worst_view(scene):
     expected = halved.sum() / hits[1].sum()
     assert found.value("iou_worst") == pytest.approx(expected) and 0.3 < expected < 0.7
     assert found.value("iou") == pytest.approx((1 + expected) / 2)
-    assert found.notes[0].startswith("1 of 3 views have no mask") and "worst view is halved" in found.notes[1]
+    assert (
+        found.notes[0].startswith("Left out for want of a mask: 1 of 3 views.")
+        and "worst view is halved" in found.notes[1]
+    )
     assert judge_silhouettes(mesh, made, [2]).value("iou") is None
 
 

@@ -137,7 +137,7 @@ def test_stray_points_do_not_count_as_extent():
 def test_shape_beside_all_pictures_is_refused():
     cameras = cameras_of()
     check_cameras(ball(), cameras, "the mesh")
-    with pytest.raises(CompareError, match="None of the 12 cameras has any of the mesh"):
+    with pytest.raises(CompareError, match="None of 12 cameras has any of the mesh"):
         check_cameras(scaled(ball(), 1, (500.0, 0.0, 0.0)), cameras, "the mesh")
 
 
@@ -148,7 +148,7 @@ def test_judge_checks_before_it_measures():
         judge(ball(1000))
     noted = judge(ball(5))
     assert "ratio 5" in noted.notes[0]
-    with pytest.raises(CompareError, match="None of the"):
+    with pytest.raises(CompareError, match="None of"):
         geometry_judge(scaled(ball(), 1, (500.0, 0.0, 0.0)), GeometryOptions(), cameras_of())
     with pytest.raises(CompareError, match="--threshold"):
         geometry_judge(ball(), GeometryOptions(protocol="tanks"))

@@ -132,7 +132,7 @@ def test_error_picture_agrees_with_the_number(scene):
 def test_view_without_mask_is_covered_relative_to_the_silhouette(scene):
     views, mesh, _ = scene
     found = rephotograph(mesh, [replace(view, mask=None) for view in views], [0])
-    assert found.value("covered") > 0.95 and "1 of 1 views have no mask" in found.notes[0]
+    assert found.value("covered") > 0.95 and "No mask in 1 of 1 view:" in found.notes[0]
 
 
 def test_mesh_beside_the_masks_predicts_nothing(scene):

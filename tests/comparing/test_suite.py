@@ -43,8 +43,10 @@ def test_paths_start_at_the_file_and_placeholders_are_filled(tmp_path):
 
 
 def test_missing_placeholder_is_named(tmp_path):
-    with pytest.raises(ConfigError, match="--data scans=FOLDER"):
+    with pytest.raises(ConfigError, match=r"where scans is\. Add: --data scans=FOLDER"):
         read_suite(suite_file(tmp_path, SCENES), {})
+    with pytest.raises(ConfigError, match=r"where photos, scans are\. Add: --data photos=FOLDER --data scans=FOLDER"):
+        read_suite(suite_file(tmp_path, SCENES.replace('"photos/vase"', '"{photos}/vase"')), {})
 
 
 def test_placeholders_are_names_and_no_expressions(tmp_path):

@@ -239,6 +239,12 @@ def test_a_face_over_others_gets_a_place_of_its_own(monkeypatch):
     assert found.method == "xatlas" and "of 3480 faces did not fit" in found.notes[0]
 
 
+@pytest.mark.parametrize(("count", "verb"), [(1, "lies by itself"), (2, "lie by themselves")])
+def test_faces_without_a_chart_are_counted_in_grammar(count, verb):
+    (note,) = atlas._notes(np.arange(9) < count, 2, 2.0)
+    assert note == f"{count} of 9 faces did not fit into charts and {verb}."
+
+
 def test_too_many_faces_do_not_even_begin(monkeypatch):
     monkeypatch.setattr(atlas, "MOST_FACES", 10)
     monkeypatch.setattr(atlas, "SCRIPT", None)

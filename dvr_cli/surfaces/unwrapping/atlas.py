@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from dvr_cli.errors import ExportError
+from dvr_cli.scenes.listing import count_of
 from dvr_cli.surfaces.mesh import Mesh
 from dvr_cli.surfaces.unwrapping.atlas_process import NO_XATLAS, SPARE
 from dvr_cli.surfaces.unwrapping.texels import claimed_texels
@@ -139,7 +140,8 @@ def _notes(loose: Bool[np.ndarray, "f"], padding: int, left: float) -> tuple[str
     """What is not as it was asked for."""
     notes = []
     if loose.any():
-        notes.append(f"{int(loose.sum())} of {len(loose)} faces did not fit into charts and lie by themselves.")
+        by_themselves = "lies by itself" if loose.sum() == 1 else "lie by themselves"
+        notes.append(f"{int(loose.sum())} of {len(loose)} faces did not fit into charts and {by_themselves}.")
     if left < padding - 0.5:
         notes.append(
             f"only about {left:.1f} texels lie between charts: a larger texture would have room for {padding}."
@@ -167,7 +169,7 @@ def _with_strip(
         strip, height = triangle_strip(Mesh(mesh.vertices, mesh.faces[loose]), size, density * size / longest, padding)
         height += padding
     if height > size / 4:
-        raise _NoChartsError(f"left {int(loose.sum())} large faces out")
+        raise _NoChartsError(f"left {count_of(int(loose.sum()), 'large face')} out")
     # The charts' square becomes smaller by the strip's height; what is free to its right stays so.
     corners[placed] = (in_texels[placed] * ((size - height) / longest) + [0, height]) / size
     corners[loose] = strip
