@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dvr_cli.errors import SceneError
+from dvr_cli.scenes.file_contents import COPY_AGAIN, READ_FORMATS, why_no_image
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -19,17 +20,24 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 @contextmanager
 def open_image(path: Path) -> Iterator["Image"]:
     """An image of an accepted format; whatever goes wrong while it is decoded inside the block becomes a SceneError."""
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(path, formats=FORMATS) as image:
             yield image
     except FileNotFoundError:
         raise SceneError(f"{path} does not exist.\nPut the image back, or leave the view out with --views.") from None
-    except (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError) as cause:
+    except PermissionError as cause:
         raise SceneError(
-            f"{path} cannot be decoded: {cause}.\nExpected a complete png, jpg or tif image of at most 178 megapixels; "
-            "copy it again from its source, or leave the view out with --views."
+            f"{path} cannot be read: {cause.strerror}.\nAllow it (chmod), or leave the view out with --views."
+        ) from None
+    except (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError) as cause:
+        known = why_no_image(path)
+        unidentified = isinstance(cause, UnidentifiedImageError)
+        reason, advice = known or (f"it is no {READ_FORMATS} image" if unidentified else f"{cause}", COPY_AGAIN)
+        raise SceneError(
+            f"{path} cannot be decoded: {reason}.\nExpected a complete {READ_FORMATS} image of at most 178 megapixels; "
+            f"{advice}, or leave the view out with --views."
         ) from cause
 
 

@@ -1,5 +1,6 @@
 """Which mask belongs to which photograph, for every way to name them, and what is no mask."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -136,12 +137,31 @@ def test_masks_missing_for_some_views_are_noted(folder):
 def test_no_masks_at_all_is_an_error_with_advice(folder):
     for path in (folder / "mask").iterdir():
         path.unlink()
-    with pytest.raises(SceneError, match="no mask for any of 12"):
+    with pytest.raises(SceneError, match=r"no mask for any of 12 images: .*mask holds no png.*such as 000000\.png, "):
         read_scene(folder, masks=True)
-    (folder / "mask").rmdir()
+    touch(folder / "mask", "one.png", "two.png", "000000.webp")
+    with pytest.raises(
+        SceneError, match=r"mask holds 2 images such as one\.png; .*(.|\n)*1 \.webp file in mask/"
+    ) as error:
+        read_scene(folder, masks=True)
+    assert str(error.value).count("000000.png") == 1
+    elsewhere = folder / "elsewhere"
+    elsewhere.mkdir()
+    with pytest.raises(SceneError, match=r"12 images: \S*elsewhere holds no png, jpg or tif\. "):
+        read_scene(folder, masks=elsewhere)
+    shutil.rmtree(folder / "mask")
     with pytest.raises(SceneError, match="--masks auto"):
         read_scene(folder, masks=True)
     assert all(view.mask_path is None for view in read_scene(folder, masks="any").views)
+
+
+def test_a_folder_of_masks_that_must_not_be_read_is_not_taken_for_an_empty_one(folder, monkeypatch):
+    def forbidden(place):
+        raise PermissionError(13, "Permission denied", str(place))
+
+    monkeypatch.setattr("dvr_cli.scenes.masks.naming.os.scandir", forbidden)
+    with pytest.raises(SceneError, match=r"mask cannot be read: Permission denied\.\nAllow it"):
+        read_scene(folder, masks=True)
 
 
 def test_numbers_do_not_overflow(tmp_path):

@@ -4,6 +4,7 @@ Names are relative to the folder of photographs, with forward slashes. The suffi
 it is written in capitals. Nothing here looks into pixels, except to tell whether an alpha channel says anything.
 """
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,9 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from dvr_cli.errors import SceneError
+from dvr_cli.scenes.file_contents import unread_text
 from dvr_cli.scenes.image_files import IMAGE_SUFFIXES, open_image
+from dvr_cli.scenes.listing import count_of, listed
 from dvr_cli.scenes.views import MaskMeaning, View
 
 if TYPE_CHECKING:
@@ -43,9 +46,10 @@ def masks_of_scene(
     places does; an empty dictionary when no file in them belongs to a view.
     """
     names = tuple(view.name for view in views)
-    folders = [masks] if isinstance(masks, Path) else [root / name for name in MASK_FOLDERS]
+    folders = _mask_folders(root, masks)
     for folder in folders:
         if folder.is_dir():
+            _require_readable(folder)
             found = match_masks(folder, names, tuple(ordered_names))
             if found:
                 return {name: MaskFile(path) for name, path in found.items()}
@@ -59,6 +63,44 @@ def masks_of_scene(
     return {}
 
 
+def no_masks_error(root: Path, masks: Path | bool, views: Sequence[View]) -> SceneError:
+    """The error for folders of masks (or photographs) none of which belongs to a view: where was looked, for what."""
+    folders = [folder for folder in _mask_folders(root, masks) if folder.is_dir()]
+    held = []
+    for folder in folders:
+        files = [path.relative_to(folder).as_posix() for path in _image_files(folder)]
+        what = f"{count_of(len(files), 'image')} such as {listed(files[:1])}" if files else "no png, jpg or tif"
+        held.append(f"{folder} holds {what}")
+    beside = [] if isinstance(masks, Path) else ["there are none beside the photographs or in their alpha channels"]
+    names = dict.fromkeys((views[0].name, f"{_stem(views[0].name)}.png", f"{_stem(views[0].name)}_mask.png"))
+    unread = f" {text[:1].upper()}{text[1:]}." if (text := unread_text(folders)) else ""
+    return SceneError(
+        f"There is no mask for any of {count_of(len(views), 'image')}: {'; '.join([*held, *beside])}. Looked for names "
+        f"such as {', '.join(names)}.\nPut masks there, white = object, named like the images (docs/masks.md); or run "
+        f"with --masks FOLDER, --masks auto or --no-masks.{unread}"
+    )
+
+
+def _mask_folders(root: Path, masks: Path | bool) -> list[Path]:
+    return [masks] if isinstance(masks, Path) else [root / name for name in MASK_FOLDERS]
+
+
+def _require_readable(folder: Path) -> None:
+    """SceneError for a folder whose files cannot be listed: searched for masks it would seem to be empty."""
+    try:
+        with os.scandir(folder):
+            return
+    except OSError as cause:
+        raise SceneError(
+            f"The folder of masks {folder} cannot be read: {cause.strerror or cause}.\nAllow it (chmod), name another "
+            "one with --masks FOLDER, or run with --no-masks."
+        ) from None
+
+
+def _image_files(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+
+
 def has_masks(root: Path, views: Sequence[View]) -> bool:
     """Whether a scene has masks of its own: a folder of them, files beside its photographs, or alpha channels."""
     return any((root / name).is_dir() for name in MASK_FOLDERS) or bool(masks_beside(views) or alpha_masks(views))
@@ -66,7 +108,7 @@ def has_masks(root: Path, views: Sequence[View]) -> bool:
 
 def find_mask_folder(root: Path, masks: Path | bool) -> Path:
     """The folder of masks: the given one, or mask/ or masks/ in the scene; SceneError when there is none."""
-    folders = [masks] if isinstance(masks, Path) else [root / name for name in MASK_FOLDERS]
+    folders = _mask_folders(root, masks)
     for folder in folders:
         if folder.is_dir():
             return folder
@@ -85,7 +127,7 @@ def match_masks(folder: Path, image_names: tuple[str, ...], ordered_names: tuple
     for "000000.jpg"), the same file name in another folder where that is unique, and, where the format pairs by order
     (`ordered_names`) and there are as many masks as photographs, the same position.
     """
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+    files = _image_files(folder)
     by_name = _index({p.relative_to(folder).as_posix(): p for p in files})
     by_order = dict(zip(ordered_names, files, strict=True)) if len(files) == len(ordered_names) else {}
     flat = _unique_file_names(ordered_names or image_names)

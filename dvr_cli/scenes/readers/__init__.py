@@ -19,7 +19,7 @@ from dvr_cli.scenes.image_files import image_shape, same_aspect, stored_shape, t
 from dvr_cli.scenes.images import SMALL_MASK, small_masks
 from dvr_cli.scenes.listing import listed
 from dvr_cli.scenes.masks.meaning import with_meanings
-from dvr_cli.scenes.masks.naming import has_masks, masks_of_scene
+from dvr_cli.scenes.masks.naming import has_masks, masks_of_scene, no_masks_error
 from dvr_cli.scenes.readers.colmap import is_model
 from dvr_cli.scenes.readers.files import (
     FoundScene,
@@ -157,15 +157,11 @@ def _no_format(root: Path, cameras: Path | None, readers: list[Reader]) -> str:
 
 def _with_masks(root: Path, found: FoundScene, masks: Path | bool) -> tuple[View, ...]:
     """The views with their masks, those that the format names first; SceneError if there is not a single one."""
-    names = tuple(view.name for view in found.views)
     files = dict(found.masks) if masks is True else {}
     if not files:
         files = masks_of_scene(root, masks, found.views, found.all_names if found.paired_by_order else ())
     if not files:
-        raise SceneError(
-            f"There is no mask for any of {len(names)} images: looked for {names[0]}, {Path(names[0]).stem}.png and so "
-            "on.\nPut masks there, white = object, named like the images; or run with --masks auto or --no-masks."
-        )
+        raise no_masks_error(root, masks, found.views)
     for view in found.views:
         if view.name in files:
             _require_same_aspect(view, files[view.name].path)

@@ -17,7 +17,7 @@ from dvr_cli.scenes.listing import count_of, listed
 from dvr_cli.scenes.readers.colmap_files import binary_image_count, read_binary_model
 from dvr_cli.scenes.readers.colmap_model import ModelFiles, PosedImage, posed_images
 from dvr_cli.scenes.readers.colmap_text import read_text_model, text_image_count
-from dvr_cli.scenes.readers.files import FoundScene, path_inside, selected_indices
+from dvr_cli.scenes.readers.files import FoundScene, no_photographs, path_inside, selected_indices
 from dvr_cli.scenes.readers.missing import missing_note, named_missing
 from dvr_cli.scenes.readers.text_files import is_there
 from dvr_cli.scenes.sparse_depth import checked_sparse_depth
@@ -47,10 +47,7 @@ def read(root: Path, folder: Path, view_range: str | None) -> FoundScene:
     _require_own_names(images, folder)
     image_folder = next((root / name for name in IMAGE_FOLDERS if (root / name).is_dir()), None)
     if image_folder is None:
-        raise SceneError(
-            f"{root} has a COLMAP model but no photographs: looked for images/ and image/.\n"
-            "Put the folder of photographs beside the model (docs/formats/colmap.md)."
-        )
+        raise no_photographs(root, "a COLMAP model", IMAGE_FOLDERS, "docs/formats/colmap.md")
     present, missing_notes = _present(images, image_folder, folder)
     chosen = [present[index] for index in selected_indices(view_range, len(present))]
     views = tuple(_view(model, image, image_folder, folder) for image in chosen)

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from dvr_cli.errors import DepthError, SceneError
 from dvr_cli.scenes.arrays import read_npz, write_npz
 from dvr_cli.scenes.cameras import axes_meeting_point, camera_from_projection, checked_projection
+from dvr_cli.scenes.file_contents import unread_note
 from dvr_cli.scenes.image_files import image_shape
 from dvr_cli.scenes.readers.files import FoundScene, selected_indices
 from dvr_cli.scenes.readers.idr import (
@@ -61,7 +62,7 @@ def read(root: Path, camera_path: Path, view_range: str | None) -> FoundScene:
     folder, names = numbered_photographs(root, camera_path, "docs/formats/dvr.md")
     matrices = read_npz(camera_path, SceneError)
     chosen = [names[index] for index in selected_indices(view_range, len(names))]
-    number_of = camera_numbers(names, matrices, camera_path)
+    number_of = camera_numbers(folder, names, matrices, camera_path)
     numbers = [number_of[name] for name in chosen]
     require_world_mats(numbers, matrices, camera_path, len(names))
     scale_mat = agreed_scale_mat(matrices, numbers, camera_path)
@@ -83,6 +84,7 @@ def read(root: Path, camera_path: Path, view_range: str | None) -> FoundScene:
         all_names=names,
         paired_by_order=True,
         depth_maps=_depth_maps(root / DEPTH_FOLDER, names, chosen),
+        notes=unread_note(folder),
     )
 
 

@@ -4,7 +4,7 @@ Names are relative to the folder of images, with forward slashes; a name never l
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
@@ -12,7 +12,9 @@ import numpy as np
 from jaxtyping import Float
 
 from dvr_cli.errors import SceneError
+from dvr_cli.scenes.file_contents import unread_text
 from dvr_cli.scenes.image_files import IMAGE_SUFFIXES
+from dvr_cli.scenes.listing import listed
 from dvr_cli.scenes.masks.naming import MASK_FOLDERS, MaskFile, find_mask_folder, match_masks, without_masks
 from dvr_cli.scenes.sparse_depth import with_views
 from dvr_cli.scenes.views import SparseDepth, View
@@ -26,6 +28,7 @@ __all__ = [
     "held_out_indices",
     "list_images",
     "match_masks",
+    "no_photographs",
     "path_inside",
     "selected_indices",
     "without_views",
@@ -69,6 +72,19 @@ def list_images(folder: Path) -> tuple[str, ...]:
     """
     images = (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
     return without_masks(sorted(path.name for path in images if not path.name.startswith(".")))
+
+
+def no_photographs(root: Path, cameras: str, places: Sequence[str], page: str) -> SceneError:
+    """The error for a scene that has cameras (named in words) but none of the photographs, with the page on its format.
+
+    `places`: folders within the scene where they were looked for; "." is the scene's own.
+    """
+    looked = listed(("the folder itself" if name == "." else f"{name}/" for name in places), len(places))
+    unread = unread_text(path for name in places if (path := root / name).is_dir())
+    advice = f"{unread[:1].upper()}{unread[1:]}" if unread else "Put the photographs there"
+    return SceneError(
+        f"{root} has {cameras} but no photographs: looked for png, jpg and tif in {looked}.\n{advice} ({page})."
+    )
 
 
 def path_inside(folder: Path, name: str, where: str) -> Path:

@@ -20,9 +20,10 @@ from dvr_cli.scenes.cameras import (
     projection_of,
     similarity_from_scale_mat,
 )
+from dvr_cli.scenes.file_contents import unread_note, unread_text
 from dvr_cli.scenes.image_files import image_shape
 from dvr_cli.scenes.listing import count_of
-from dvr_cli.scenes.readers.files import FoundScene, list_images, selected_indices
+from dvr_cli.scenes.readers.files import FoundScene, list_images, no_photographs, selected_indices
 from dvr_cli.scenes.readers.missing import missing_note
 from dvr_cli.scenes.readers.numbered_matrices import has_intrinsics_apart
 from dvr_cli.scenes.sparse_depth import write_sparse_depth
@@ -52,7 +53,7 @@ def read(root: Path, camera_path: Path, view_range: str | None) -> FoundScene:
     folder, names = numbered_photographs(root, camera_path, "docs/formats/idr.md")
     matrices = read_npz(camera_path, SceneError)
     chosen = [names[index] for index in selected_indices(view_range, len(names))]
-    numbers = camera_numbers(names, matrices, camera_path)
+    numbers = camera_numbers(folder, names, matrices, camera_path)
     require_world_mats([numbers[name] for name in chosen], matrices, camera_path, len(names))
     projections = np.stack([_projection(matrices, numbers[name], camera_path) for name in chosen])
     world_from_unit = agreed_scale_mat(matrices, [numbers[name] for name in chosen], camera_path)
@@ -70,6 +71,7 @@ def read(root: Path, camera_path: Path, view_range: str | None) -> FoundScene:
     source = "" if world_from_unit is None else f"scale_mat in {camera_path.name}"
     without_photograph = sorted(set(_present(matrices, "world_mat")) - set(numbers.values()))
     notes = missing_note([f"number {n}" for n in without_photograph], len(names) + len(without_photograph), camera_path)
+    notes += unread_note(folder)
     return FoundScene(views, world_from_unit, source, all_names=names, paired_by_order=True, notes=notes)
 
 
@@ -78,10 +80,7 @@ def numbered_photographs(root: Path, camera_path: Path, page: str) -> tuple[Path
     folder = next((root / name for name in IMAGE_FOLDERS if (root / name).is_dir()), None)
     names = list_images(folder) if folder else ()
     if folder is None or not names:
-        raise SceneError(
-            f"{root} has {camera_path.name} but no photographs: looked for png, jpg and tif in image/ and images/.\n"
-            f"Put the photographs there ({page})."
-        )
+        raise no_photographs(root, camera_path.name, IMAGE_FOLDERS, page)
     return folder, names
 
 
@@ -97,7 +96,9 @@ def _present(matrices: dict[str, np.ndarray], prefix: str) -> list[int]:
     return sorted(int(match[1]) for key in matrices if (match := re.fullmatch(rf"{prefix}_(\d{{1,9}})", key)))
 
 
-def camera_numbers(names: tuple[str, ...], matrices: dict[str, np.ndarray], camera_path: Path) -> dict[str, int]:
+def camera_numbers(
+    folder: Path, names: tuple[str, ...], matrices: dict[str, np.ndarray], camera_path: Path
+) -> dict[str, int]:
     """Number of the camera of each image: its position, or the number in its name where images were left out."""
     present = _present(matrices, "world_mat")
     if len(present) <= len(names):
@@ -106,10 +107,11 @@ def camera_numbers(names: tuple[str, ...], matrices: dict[str, np.ndarray], came
     numbers = {name: int(stem) for name, stem in stems.items() if stem.isdecimal()}
     if len(set(numbers.values()) & set(present)) == len(names):
         return numbers
+    unread = f"; {text}" if (text := unread_text([folder])) else ""
     raise SceneError(
         f"{camera_path} has {count_of(len(present), 'camera')} for {count_of(len(names), 'image')}, and the names of "
         f"the images (such as {names[0]}) do not say which camera is theirs.\n"
-        "Expected one camera per image in sorted order, or images named by the number of their camera."
+        f"Expected one camera per image in sorted order, or images named by the number of their camera{unread}."
     )
 
 

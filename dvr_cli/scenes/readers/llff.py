@@ -17,9 +17,10 @@ from dvr_cli.errors import SceneError
 from dvr_cli.files import replacing
 from dvr_cli.scenes.arrays import read_npy
 from dvr_cli.scenes.cameras import axes_meeting_point, projection_of, similarity_scale
+from dvr_cli.scenes.file_contents import unread_text
 from dvr_cli.scenes.lenses import lens, posed_view
 from dvr_cli.scenes.listing import count_of
-from dvr_cli.scenes.readers.files import FoundScene, list_images, selected_indices
+from dvr_cli.scenes.readers.files import FoundScene, list_images, no_photographs, selected_indices
 from dvr_cli.scenes.sparse_depth import write_sparse_depth
 from dvr_cli.scenes.views import Camera, SparseDepth, View
 from dvr_cli.scenes.writing import WritableView, centred_focal
@@ -52,16 +53,14 @@ def read(root: Path, camera_path: Path, view_range: str | None) -> FoundScene:
     folder = _image_folder(root)
     names = list_images(folder) if folder else ()
     if folder is None or not names:
-        raise SceneError(
-            f"{root} has {camera_path.name} but no photographs: looked for png, jpg and tif in images/, images_N/ and "
-            "image/.\nPut the photographs there (docs/formats/llff.md)."
-        )
+        raise no_photographs(root, camera_path.name, ("images", "images_N", "image"), "docs/formats/llff.md")
     if len(names) != len(rows):
+        unread = f"; {text}" if (text := unread_text([folder])) else ""
         raise SceneError(
             f"{camera_path} has {count_of(len(rows), 'camera')} for {count_of(len(names), 'photograph')} in "
             f"{folder.name}/: its rows have no names and belong to the photographs in sorted order.\n"
             "Move away those that have no camera (COLMAP may not have registered them), or read the COLMAP model with "
-            "--format colmap, which knows the names."
+            f"--format colmap, which knows the names{unread}."
         )
     views = tuple(
         _view(rows[index], folder / names[index], f"{camera_path.name}: row {index} ({names[index]})")

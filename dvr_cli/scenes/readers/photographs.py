@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from dvr_cli.errors import SceneError
-from dvr_cli.scenes.readers.files import IMAGE_SUFFIXES, MASK_FOLDERS
+from dvr_cli.scenes.readers.files import IMAGE_SUFFIXES, MASK_FOLDERS, no_photographs
 
 IMAGE_FOLDERS = ("images", "image")
 MAX_FILES = 1_000_000
@@ -50,10 +50,7 @@ def photographs_of(root: Path) -> Photographs:
         if len(names) > MAX_FILES:
             raise SceneError(f"{folder} holds more than {MAX_FILES} photographs.\nName a smaller folder.")
     if not names:
-        raise SceneError(
-            f"{root} has cameras but no photographs: looked for png, jpg and tif in images/, image/ and the folder "
-            "itself.\nPut the photographs there."
-        )
+        raise no_photographs(root, "cameras", (*IMAGE_FOLDERS, "."), "docs/formats.md")
     by_key: dict[str, list[str]] = {}
     for name in sorted(names):
         pure = PurePosixPath(name)
