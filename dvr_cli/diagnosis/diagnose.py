@@ -193,13 +193,16 @@ def _guessed_bounds(evidence: Evidence) -> list[Finding]:
 
 
 def _reader_findings(scene: Scene) -> list[Finding]:
-    """What the reader noted; photographs that are listed but missing have a finding of their own."""
+    """What the reader noted; what it names and what is missing has a finding of its own."""
     findings = []
     for note in scene.notes:
         text = note[:1].upper() + note[1:].removesuffix(".")
         if re.match(r"\d+ of \d+ photographs .*missing", note):
             advice = "Put them back under these names, or go on without them where enough others show the same side"
             findings.append(Finding("missing-photographs", "warning", text, advice))
+        elif re.match(r"(the points|\d+ depth maps?) that .* missing", note):
+            advice = "Put them where the file says, or name others with --depth; without them photographs alone decide"
+            findings.append(Finding("missing-depth", "warning", text, advice))
         elif "views have no mask" not in note:
             findings.append(Finding("reader-note", "note", text))
     return findings

@@ -53,6 +53,7 @@ TITLES: Mapping[str, str] = {
     "points-outside": "few points lie in the region of interest",
     "points-unseen": "points that the views named for them cannot see",
     "reprojection-error": "points that reproject badly",
+    "missing-depth": "depth maps or points are named but not there",
     # Masks
     "no-masks": "no masks",
     "masks-missing": "some views without a mask",
@@ -174,10 +175,14 @@ class Diagnosis:
         return "\n".join(lines)
 
     def warning_lines(self, most: int = 5) -> list[str]:
-        """One line for each warning, the first `most` of them; what was left out is said in one more."""
-        warnings = [finding for finding in self.findings if finding.severity == "warning"]
-        lines = [f"Warning: {finding.line()}" for finding in warnings[:most]]
-        return lines + (["dvr inspect says more."] if len(warnings) > most else [])
+        """One line for each warning, then for what the reader of the scene chose or passed over, the first `most` each.
+
+        What was left out is said in one more.
+        """
+        warnings = [f"Warning: {finding.line()}" for finding in self.findings if finding.severity == "warning"]
+        notes = [f"Note: {finding.line()}" for finding in self.findings if finding.name == "reader-note"]
+        lines = warnings[:most] + notes[:most]
+        return lines + (["dvr inspect says more."] if len(lines) < len(warnings) + len(notes) else [])
 
 
 def sorted_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:

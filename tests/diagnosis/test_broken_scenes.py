@@ -325,6 +325,16 @@ def test_what_the_reader_noted_is_passed_on(folder):
     assert named(quick_diagnosis(scene, 1), "reader-note").text == "The folder could be read otherwise"
 
 
+@pytest.mark.parametrize(
+    "note",
+    ["the points that transforms.json names are missing: a.ply", "1 depth map that a frame names is missing: a.png",
+     "2 depth maps that the frames name are missing: a.png, b.png"],
+)  # fmt: skip
+def test_depth_that_is_named_and_not_there_is_a_warning(folder, note):
+    finding = named(quick_diagnosis(replace(read_scene(folder), notes=(note,)), 1), "missing-depth")
+    assert finding.severity == "warning" and finding.text[1:] == note[1:]
+
+
 def test_damaged_depth_map_is_named(folder):
     (folder / "depth").mkdir()
     for index in range(VIEWS):

@@ -60,6 +60,16 @@ def test_the_worst_finding_decides():
     assert len(Diagnosis((warning,) * 5).warning_lines(5)) == 5
 
 
+def test_what_the_reader_chose_is_said_before_a_reconstruction():
+    warning, note = Finding("blurred", "warning", "soft", "Sharpen"), Finding("reader-note", "note", "sparse/0 is read")
+    other = Finding("coverage-gap", "note", "a gap")
+    assert Diagnosis((warning, note, other)).warning_lines() == ["Warning: soft. Sharpen.", "Note: sparse/0 is read."]
+    assert Diagnosis((warning, *[note] * 3)).warning_lines(2)[-2:] == [
+        "Note: sparse/0 is read.",
+        "dvr inspect says more.",
+    ]
+
+
 def test_points_of_one_object_have_no_epipolar_error():
     """A point seen by two cameras fulfils their epipolar constraint; one moved by a pixel across the line does not."""
     scene, views, _ = good_scene()

@@ -8,6 +8,7 @@ import pycolmap
 import pytest
 from PIL import Image
 
+from dvr_cli.diagnosis.diagnose import quick_diagnosis
 from dvr_cli.errors import SceneError
 from dvr_cli.scenes.images import load_view, load_views
 from dvr_cli.scenes.readers import read_scene
@@ -167,6 +168,18 @@ def test_depth_maps_that_the_file_names_in_world_units(tmp_path, key, top, scale
     depth, nothing = (view.depth for view in load_views(read_scene(tmp_path), None))
     assert nothing is None and np.isnan(depth[0, 0])
     np.testing.assert_allclose(depth[1:], 3000 * scale, rtol=1e-6)
+
+
+def test_depth_maps_and_points_that_are_not_there_are_warned_of(tmp_path):
+    gone = {"depth_file_path": "depth/gone.png"}
+    write(tmp_path, [frame("a.png", **gone), frame("b.png")], fl_x=60.0, ply_file_path="gone.ply")
+    diagnosis = quick_diagnosis(read_scene(tmp_path, guess_bounds=True), 1)
+    texts = [finding.text for finding in diagnosis.findings if finding.name == "missing-depth"]
+    assert texts == [
+        "1 depth map that a frame names is missing: depth/gone.png",
+        "The points that transforms.json names are missing: gone.ply",
+    ]
+    assert sum("gone" in line for line in diagnosis.warning_lines()) == 2
 
 
 def test_applied_transform_is_in_the_matrices_already(tmp_path):
