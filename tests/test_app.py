@@ -160,6 +160,7 @@ def test_version_names_the_program(capsys):
         (["export", "mesh.ply", "--resolution", "0"], 2, "'--resolution'"),
         (["export", "mesh.foo"], 2, "there is no mesh format '.foo': expected .ply, .obj"),
         (["bench", "gone.toml", "--preset", "nope"], 2, "there is no preset 'nope'"),
+        (["bench", "synthetic", "--out", "one_level.toml"], 1, "--out one_level.toml: one_level.toml is a file."),
         (["convert", "nowhere", "--to", "foo"], 2, "there is no format 'foo'"),
         (["reconstruct", "scan65", "--time", "soon"], 2, "no duration"),
         (["reconstruct", "scan65", "--device", "gpu"], 2, "no device"),

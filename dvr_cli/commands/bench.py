@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dvr_cli.commands.options import DeviceOption, JsonOption, QuietOption, SeedOption, ThreadsOption, parse_preset
+from dvr_cli.commands.options import (
+    DeviceOption,
+    JsonOption,
+    QuietOption,
+    SeedOption,
+    ThreadsOption,
+    output_folder,
+    parse_preset,
+)
 from dvr_cli.console import Output
 from dvr_cli.errors import ConfigError
 from dvr_cli.scenes.listing import count_of
@@ -62,7 +70,7 @@ def bench_command(
 
     output = Output(quiet, as_json)
     chosen = read_suite(suite, _places(data or []))
-    folder = out if out is not None else Path("bench") / Path(suite).stem
+    folder = output_folder(out if out is not None else Path("bench") / Path(suite).stem)
     common = [("--device", device), ("--threads", threads), ("--seed", seed)]
     options = tuple(word for option, value in common if value is not None for word in (option, str(value)))
     place = BenchPlace(folder, options, quiet)

@@ -9,6 +9,7 @@ import typer
 
 from dvr_cli.commands.columns import ComparisonOptions, compare
 from dvr_cli.commands.contestants import scene_of, tell_apart
+from dvr_cli.commands.distances import check_distances
 from dvr_cli.commands.options import (
     FLAG,
     CamerasOption,
@@ -22,6 +23,7 @@ from dvr_cli.commands.options import (
     QuietOption,
     SeedOption,
     ThreadsOption,
+    output_folder,
     parse_image_size,
 )
 from dvr_cli.commands.reading import Reading, reading_of, scene_folder
@@ -60,8 +62,9 @@ def compare_command(
         Path | None, typer.Option("--reference", help="The true surface: a mesh or a cloud.", show_default=False)
     ] = None,
     protocol: Annotated[
-        Literal["plain", "dtu", "tanks"], typer.Option("--protocol", help="How distances to the reference are taken.")
-    ] = "plain",
+        Literal["plain", "dtu", "tanks"] | None,
+        typer.Option("--protocol", help="How distances to the reference are taken. (default: plain)"),
+    ] = None,
     obs_mask: Annotated[
         Path | None, typer.Option("--obs-mask", help="DTU's ObsMaskN_10.mat.", show_default=False)
     ] = None,
@@ -134,11 +137,9 @@ def compare_command(
     if scene is None and (given := how.given()):
         raise typer.BadParameter(f"{given[0]} says how --scene is read; a run knows its scene.")
     geometry = GeometryOptions(
-        protocol, samples, seed or 0, threads or -1, threshold=threshold, obs_mask=obs_mask, plane=plane
+        protocol or "plain", samples, seed or 0, threads or -1, threshold=threshold, obs_mask=obs_mask, plane=plane
     )
-    if foreign := geometry.foreign():
-        names = ", ".join("--" + name.replace("_", "-") for name in foreign)
-        raise typer.BadParameter(f"{names} means nothing to the protocol {protocol}.")
+    check_distances(geometry, protocol, reference)
     options = ComparisonOptions(
         image_size=None if image_size == "none" else int(image_size),
         trims=trims,
@@ -155,7 +156,7 @@ def compare_command(
     )
     entrants = tell_apart(runs or [], baseline or [], latest=scene is None)
     chosen = scene_of(entrants, None if scene is None else scene_folder(scene), reading_of(scene, how))
-    folder = out if out is not None else Path("compare") / (chosen.root.resolve().name or "scene")
+    folder = output_folder(out if out is not None else Path("compare") / (chosen.root.resolve().name or "scene"))
     comparison = compare(entrants, chosen, options, folder, output)
     _conclude(comparison, folder, output)
 

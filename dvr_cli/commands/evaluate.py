@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from dvr_cli.commands.distances import check_distances
 from dvr_cli.commands.options import (
     FLAG,
     CamerasOption,
@@ -155,7 +156,7 @@ def evaluate_command(
         protocol or "plain", samples, seed, threads or -1, thresholds, threshold, sampling, obs_mask, plane,
         max_distance, thin, crop, align,
     )  # fmt: skip
-    _check_usage(geometry, protocol, reference)
+    check_distances(geometry, protocol, reference)
     judging = Judging(
         mesh, reference, geometry, scene,
         Reading(masks, no_masks, mask_folder, colmap, cameras, format_name, views),
@@ -168,28 +169,6 @@ def evaluate_command(
     if out is not None:
         result.write(out)
     output.result(result.as_text(out), result.as_json())
-
-
-def _check_usage(geometry: Any, protocol: str | None, reference: Path | None) -> None:
-    """BadParameter for options that would be without effect, and for numbers that are no lengths."""
-    from dvr_cli.comparing.protocols import APPLIES
-
-    for name in geometry.foreign():
-        option = f"--{name.replace('_', '-')}"
-        wanted = APPLIES[name][0]
-        raise typer.BadParameter(
-            f"{option} belongs to the protocol {wanted}: pass --protocol {wanted}, or leave it out."
-        )
-    for name in ("thin", "max_distance", "threshold"):
-        value = getattr(geometry, name)
-        if value is not None and not 0 < value < float("inf"):
-            raise typer.BadParameter(f"--{name.replace('_', '-')} {value:g}: expected a length above 0.")
-    if geometry.protocol == "dtu" and geometry.samples is not None and geometry.sampling != "uniform":
-        raise typer.BadParameter("--samples means nothing to a lattice: add --sampling uniform or leave it out.")
-    if protocol is not None and reference is None:
-        raise typer.BadParameter(f"--protocol {protocol} says how distances to --reference are taken: pass one.")
-    if geometry.protocol == "tanks" and geometry.threshold is None:
-        raise typer.BadParameter("--protocol tanks needs --threshold, a distance in world units.")
 
 
 def _check_scene_usage(judging: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from dvr_cli.errors import SceneError
+from dvr_cli.errors import CompareError, SceneError
 
 FLAG = ""
 """What the help shows as the value of an option that takes none; Typer would write <bool>."""
@@ -111,6 +111,14 @@ def existing_path(path: Path, scene: Path, option: str) -> Path:
             return candidate
     inside = "" if path.is_absolute() else f", nor {scene / path}"
     raise SceneError(f"{option}: there is no {path}{inside}. Check the path.")
+
+
+def output_folder(path: Path) -> Path:
+    """A folder to write into, which need not exist yet; CompareError where a file is in its way."""
+    there = next((place for place in (path, *path.parents) if place.exists()), path)
+    if there.is_file():
+        raise CompareError(f"--out {path}: {there} is a file. Expected a folder; name another one.")
+    return path
 
 
 # The settings and their checks take longer to import than the help may take, so it repeats three facts about the
