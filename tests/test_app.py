@@ -277,6 +277,17 @@ def test_masks_of_the_scene_are_used_unless_they_are_refused(scene, engine, caps
     assert ("No masks: everything in the region of interest is reconstructed." in capsys.readouterr().err) != used
 
 
+@pytest.mark.parametrize("start", ["", "scan65/", "{here}/scan65/", "{here}/link/", "../{name}/scan65/"])
+def test_paths_inside_the_scene_are_the_same_however_they_are_named(scene, engine, start):
+    Path("link").symlink_to("scan65")
+    start = start.format(here=Path.cwd(), name=Path.cwd().name)
+    options = ("--masks", f"{start}mask", "--depth", f"{start}sparse.npz")
+    assert dvr("reconstruct", "scan65", *options) == 0
+    read = RunFolder.latest().scene_description["options"]
+    assert (read["masks"], read["depth"]) == ("mask", "sparse.npz")
+    assert all(view.mask_path is not None for view in engine.calls[0][0].views)
+
+
 @pytest.mark.parametrize("words", [["--masks", "scan65"], ["scan65", "--masks"], ["--quiet", "--masks", "scan65"]])
 def test_masks_may_stand_without_a_value_anywhere(scene, engine, words):
     assert dvr("reconstruct", *words) == 0

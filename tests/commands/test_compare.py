@@ -192,7 +192,9 @@ def test_bad_input_is_named(refused, place):
     refused(2, ["--reference", "large.ply", "--protocol", "tanks"], "--protocol tanks needs --threshold")
     refused(2, ["--reference", "large.ply", "--protocol", "tanks", "--threshold", "-1"], "expected a length above 0")
     refused(2, ["--protocol", "dtu"], "--samples means nothing to the lattice")
-    refused(2, ["--protocol", "tanks", "--threshold", "1"], "--protocol tanks says how distances to --reference are taken")
+    refused(
+        2, ["--protocol", "tanks", "--threshold", "1"], "--protocol tanks says how distances to --reference are taken"
+    )
     refused(1, ["missing"], "missing does not exist")
     refused(1, ["ball"], "ball is not a run")
     refused(1, ["--reference", "empty.ply"], "empty.ply")
