@@ -24,7 +24,7 @@ TITLES: Mapping[str, str] = {
     "blurred": "photographs are less sharp than their neighbours",
     "exposure": "photographs are brighter or darker than their neighbours",
     "overexposed": "much of the object is white",
-    "duplicate-photographs": "the same photograph twice",
+    "duplicate-photographs": "photographs that hardly differ",
     "grey-photographs": "photographs without colour",
     "sixteen-bit": "more than 8 bits a channel",
     "cmyk": "photographs in the colours of a printer",

@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 
 from dvr_cli.diagnosis.evidence import Evidence, ViewEvidence
 from dvr_cli.diagnosis.findings import Finding, and_more
+from dvr_cli.diagnosis.pixel_figures import THUMBNAIL
 from dvr_cli.scenes.listing import count_of, listed
 from dvr_cli.scenes.views import LoadedView
 
@@ -58,10 +59,19 @@ def pixel_findings(evidence: Evidence) -> list[Finding]:
 def relative_figures(evidence: Evidence) -> tuple[dict[str, float], dict[str, float]]:
     """Sharpness and brightness of each view by name, as shares of the median of its neighbours'.
 
-    Views with fewer than FEWEST_NEIGHBOURS have none.
+    Objects are compared with objects and whole photographs with whole photographs: where only some views have a mask,
+    the background would make the difference. Views with fewer than FEWEST_NEIGHBOURS have none.
     """
-    sharp, bright = {}, {}
     seen = [view for view in evidence.views if view.pixels is not None]
+    objects = [view for view in seen if view.pixels is not None and view.pixels.white is not None]
+    whole = [view for view in seen if view.pixels is not None and view.pixels.white is None]
+    (sharp, bright), (more_sharp, more_bright) = _relative_to_neighbours(objects), _relative_to_neighbours(whole)
+    return {**sharp, **more_sharp}, {**bright, **more_bright}
+
+
+def _relative_to_neighbours(seen: Sequence[ViewEvidence]) -> tuple[dict[str, float], dict[str, float]]:
+    """The same among views of which the same was judged."""
+    sharp, bright = {}, {}
     sharpness = np.array([view.pixels.sharpness for view in seen if view.pixels is not None])
     brightness = np.array([view.pixels.brightness for view in seen if view.pixels is not None])
     for index, neighbours in enumerate(_neighbours([view.loaded for view in seen])):
@@ -216,12 +226,14 @@ def _duplicates(seen: Sequence[ViewEvidence]) -> list[Finding]:
         return []
     named = listed((f"{first} and {second}" for first, second in pairs), 4)
     views = tuple(dict.fromkeys(second for _, second in pairs))
+    hardly = count_of(len(views), "photograph hardly differs", "photographs hardly differ")
     return [
         Finding(
             "duplicate-photographs",
             "warning",
-            f"{count_of(len(views), 'photograph')} equal to another one: {named}",
-            "Leave one of each out with --views; if their cameras differ, one of them belongs to another photograph",
+            f"{hardly} from another one, compared as grey thumbnails of {THUMBNAIL}x{THUMBNAIL} pixels: {named}",
+            "Look at them: if one is a copy, leave it out with --views, or put the photograph there to which its camera "
+            "belongs",
             views,
         )
     ]

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
+from dvr_cli.scenes.hull import is_full
+
 BLUR = 2.0
 """Standard deviation, pixels."""
 THUMBNAIL = 32
@@ -28,7 +30,7 @@ class PixelFigures:
     brightness: float
     """Mean of the object (or the image), 0 to 1."""
     white: float | None
-    """Share of the object that is white; None without a mask."""
+    """Share of the object that is white; None without a mask, where the whole image was judged."""
     colour: float
     """Largest difference between channels, 0 to 1; 0 for a grey photograph."""
     thumbnail: Float[np.ndarray, "32 32"]
@@ -36,11 +38,11 @@ class PixelFigures:
 
 
 def pixel_figures(image: Float[np.ndarray, "h w 3"], mask: Bool[np.ndarray, "h w"] | None) -> PixelFigures:
-    """Figures of an image in [0, 1] within the mask, or of the whole image where there is none."""
+    """Figures of an image in [0, 1] within the mask, or of the whole image where there is none that says anything."""
     from scipy.ndimage import binary_erosion
 
     grey = image.mean(axis=2, dtype=np.float32)
-    inside = mask if mask is not None and mask.sum() >= FEWEST_PIXELS else None
+    inside = mask if mask is not None and mask.sum() >= FEWEST_PIXELS and not is_full(mask) else None
     # The outline is an edge of the mask, not of the surface.
     core = None if inside is None else binary_erosion(inside, iterations=4)
     core = core if core is not None and core.sum() >= FEWEST_PIXELS else inside

@@ -105,7 +105,7 @@ def test_names_with_spaces_and_other_letters(folder):
     assert named(diagnosis, "unusual-names").views == ("00 Blüte ☂.png",) and not bad_names(diagnosis)
 
 
-def side_by_side(change):
+def side_by_side(change, change_view=lambda view: view):
     """Six views from nearly the same place with nearly the same picture, the third of them changed."""
     _, views, _ = good_scene()
     generator = np.random.default_rng(0)
@@ -117,6 +117,7 @@ def side_by_side(change):
         image = change(image) if index == 2 else image
         camera = replace(views[0].camera, camera_from_world=pose)
         found.append(replace(views[index], camera=camera, image=image.astype(np.float32), mask=views[0].mask))
+    found[2] = change_view(found[2])
     scene = good_scene()[0]
     described = tuple(replace(old, camera=new.camera) for old, new in zip(scene.views, found, strict=False))
     return diagnose_views(replace(scene, views=described), found)
@@ -134,6 +135,17 @@ def test_underexposed_photograph():
     assert "exposure" not in bad_names(side_by_side(lambda image: 0.9 * image))
 
 
+@pytest.mark.parametrize("missing", [False, True])
+def test_a_view_without_a_mask_is_not_compared_with_objects(missing):
+    """A bright object before black: what differs is that one photograph is judged as a whole."""
+
+    def judged_as_a_whole(view):
+        black_around = np.where(view.mask[..., None], view.image, 0).astype(np.float32)
+        return replace(view, image=black_around, mask=None if missing else np.ones_like(view.mask))
+
+    assert "exposure" not in bad_names(side_by_side(lambda image: image, judged_as_a_whole))
+
+
 def test_overexposed_photograph(folder):
     change_picture(image_path(folder, 6), lambda pixels: np.full_like(pixels, 255))
     assert named(found_in(folder), "overexposed").views == ("006.png",)
@@ -141,4 +153,7 @@ def test_overexposed_photograph(folder):
 
 def test_the_same_photograph_twice(folder):
     image_path(folder, 9).write_bytes(image_path(folder, 2).read_bytes())
-    assert named(found_in(folder), "duplicate-photographs").views == ("009.png",)
+    finding = named(found_in(folder), "duplicate-photographs")
+    assert finding.views == ("009.png",)
+    # What was compared are thumbnails: they may be of two photographs.
+    assert "1 photograph hardly differs" in finding.text and "32x32" in finding.text and "equal" not in finding.text
