@@ -232,8 +232,7 @@ def _duplicates(seen: Sequence[ViewEvidence]) -> list[Finding]:
             "duplicate-photographs",
             "warning",
             f"{hardly} from another one, compared as grey thumbnails of {THUMBNAIL}x{THUMBNAIL} pixels: {named}",
-            "Look at them: if one is a copy, leave it out with --views, or put the photograph there to which its camera "
-            "belongs",
+            "Look at them: if one is a copy, leave it out with --views, or put the photograph of its camera there",
             views,
         )
     ]

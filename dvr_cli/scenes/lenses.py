@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from dvr_cli.errors import SceneError
 from dvr_cli.scenes.image_files import TURNED_ON_EDGE, same_aspect, stored_shape
+from dvr_cli.scenes.lens_checks import why_senseless
 from dvr_cli.scenes.views import Camera, View
 
 SHORTEST_FOCAL, LONGEST_FOCAL, FARTHEST_CENTRE = 0.01, 1e5, 1e3
@@ -68,6 +69,13 @@ def posed_view(
             f"{where}: focal length {focal[0]:.4g} and {focal[1]:.4g} pixels, principal point {intrinsics[0, 2]:.4g}, "
             f"{intrinsics[1, 2]:.4g}: these are no numbers for an image of {width}x{height} pixels.\n"
             "Write the camera again, or leave this view out with --views."
+        )
+    senseless = None if pinhole is camera else why_senseless(camera, pinhole)
+    if senseless is not None:
+        raise SceneError(
+            f"{where}: the distortion ({camera.model_name}: {camera.params_to_string()}) makes no sense over an image "
+            f"of {width}x{height} pixels: {senseless}.\nExpected the coefficients of a calibration, mostly between -1 and "
+            "1: write them again, calibrate again, or leave this view out with --views."
         )
     view_camera = Camera(intrinsics, rigid_motion(camera_from_world, where), pinhole.height, pinhole.width)
     distorted = None if pinhole is camera else camera

@@ -83,6 +83,37 @@ def test_every_camera_model_becomes_a_pinhole_camera(tmp_path, model):
     assert load_view(view, None).image.shape == (view.camera.height, view.camera.width, 3)
 
 
+@pytest.mark.parametrize(
+    ("model", "distortion", "said"),
+    [
+        ("SIMPLE_RADIAL", (1e9,), "100% of the undistorted image would lie beside the photograph"),
+        ("OPENCV", (-1e9, 0, 0, 0), "beside the photograph"),
+        ("OPENCV", (0, 0, 1e300, 0), "beside the photograph"),
+        ("FULL_OPENCV", (0, 0, 0, 0, 0, -50, 0, 0), "it folds the image"),
+        ("OPENCV_FISHEYE", (1e9, 0, 0, 0), "beside the photograph"),
+        ("FOV", (1e9,), "100% of the pixels of the photograph would have no ray"),
+    ],
+)
+def test_distortion_beyond_sense_is_refused(tmp_path, model, distortion, said):
+    write_colmap(tmp_path, ring()[:2], model, distortion)
+    with pytest.raises(SceneError, match=rf"{model}: .*makes no sense over an image of 64x48 pixels: .*{said}"):
+        read_scene(tmp_path, guess_bounds=True)
+
+
+@pytest.mark.parametrize(
+    ("model", "distortion"),
+    [
+        ("SIMPLE_RADIAL", (-0.6,)),
+        ("SIMPLE_RADIAL", (3.0,)),
+        ("OPENCV", (-0.4, 0.2, 0.02, -0.02)),
+        ("OPENCV_FISHEYE", (0.2, -0.1, 0.05, 0.0)),
+    ],
+)
+def test_strong_distortion_is_read(tmp_path, model, distortion):
+    write_colmap(tmp_path, ring()[:2], model, distortion)
+    assert len(read_scene(tmp_path, guess_bounds=True).views) == 2
+
+
 def test_panorama_is_refused(tmp_path):
     model = pycolmap.Reconstruction()
     model.add_camera_with_trivial_rig(pycolmap.Camera.create_from_model_name(1, "EQUIRECTANGULAR", 1.0, 64, 32))
