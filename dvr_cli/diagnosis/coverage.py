@@ -18,6 +18,8 @@ from dvr_cli.scenes.views import Scene, View
 COVERED_DEGREES = 30.0
 SPHERE_SAMPLES = 2000
 FEW_VIEWS = 8
+FEWEST_WITHOUT_MASKS = 3
+"""A depth that photographs tell counts when two others confirm it."""
 MANY_VIEWS = 300
 WIDE_GAP_DEGREES = 80.0
 """Radius of the largest cap without a camera from which on it is worth a word; a level ring leaves 70 above."""
@@ -63,8 +65,8 @@ def coverage_of(scene: Scene) -> Coverage | None:
     )
 
 
-def coverage_findings(scene: Scene, coverage: Coverage | None) -> list[Finding]:
-    """Too few views, too many, too far apart, or a side without any."""
+def coverage_findings(scene: Scene, coverage: Coverage | None, masked: bool = True) -> list[Finding]:
+    """Too few views, too many, too far apart, or a side without any; `masked`: whether any view has a mask."""
     count = len(scene.views)
     if count == 1:
         return [
@@ -77,7 +79,14 @@ def coverage_findings(scene: Scene, coverage: Coverage | None) -> list[Finding]:
             )
         ]
     findings = []
-    if count < FEW_VIEWS:
+    if count < FEWEST_WITHOUT_MASKS and not masked and scene.sparse_depth is None and scene.depth_map_paths is None:
+        text = (
+            f"There are {count} views without masks, and no depth: what is in them is found by comparing them, and a "
+            "depth counts where two other views confirm it"
+        )
+        advice = f"Give {FEWEST_WITHOUT_MASKS} views at least, better twenty all around (--views chooses), or masks"
+        findings.append(Finding("few-views", "fatal", text, advice))
+    elif count < FEW_VIEWS:
         text = f"There are {count} views only: what few of them see will be guessed"
         findings.append(Finding("few-views", "warning", text, "Take more photographs, about twenty all around"))
     if count > MANY_VIEWS:

@@ -112,7 +112,7 @@ def _diagnosis(
     findings = [
         *_reader_findings(scene),
         *file_findings(evidence),
-        *coverage_findings(scene, coverage),
+        *coverage_findings(scene, coverage, any(view.view.mask_path is not None for view in evidence.views)),
         *_camera_findings(evidence, agreement, shifts),
         *point_findings(scene, points),
         *pixel_findings(evidence),
@@ -186,9 +186,15 @@ def _depth_map_findings(scene: Scene) -> list[Finding]:
 def _guessed_bounds(evidence: Evidence) -> list[Finding]:
     if evidence.scene.bounds_source != GUESS:
         return []
-    masks = "no two masks with a background" if any(v.mask is not None for v in evidence.loaded) else "no masks"
+    masked = any(view.mask is not None for view in evidence.loaded)
+    masks = "no two masks with a background" if masked else "no masks"
     text = f"Nothing says where the object is: no bounds, {masks}, no points; the region of interest is a guess"
-    advice = "Give masks (--masks auto makes some) or points (--depth auto triangulates some)"
+    advice = (
+        "Nothing at first: dvr reconstruct triangulates points by itself; where it finds too few, give masks (--masks "
+        "auto makes some) or points (--depth FILE)"
+    )
+    if masked:
+        advice = "Give more masks, or points (--depth auto triangulates some)"
     return [Finding("bounds-guessed", "warning", text, advice)]
 
 

@@ -74,8 +74,8 @@ def posed_view(
     if senseless is not None:
         raise SceneError(
             f"{where}: the distortion ({camera.model_name}: {camera.params_to_string()}) makes no sense over an image "
-            f"of {width}x{height} pixels: {senseless}.\nExpected the coefficients of a calibration, mostly between -1 and "
-            "1: write them again, calibrate again, or leave this view out with --views."
+            f"of {width}x{height} pixels: {senseless}.\nExpected the coefficients of a calibration, seldom beyond 1: "
+            "write them again, calibrate again, or leave this view out with --views."
         )
     view_camera = Camera(intrinsics, rigid_motion(camera_from_world, where), pinhole.height, pinhole.width)
     distorted = None if pinhole is camera else camera

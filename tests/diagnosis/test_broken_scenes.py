@@ -264,6 +264,17 @@ def test_neighbours_far_apart(folder):
     assert named(found_in(folder, view_range="0,7,11,15"), "sparse-views")
 
 
+def test_two_views_do_for_masks_or_points_and_not_without(folder):
+    assert named(found_in(folder, view_range="0-1", quick=True), "few-views").severity == "warning"
+    for quick in (True, False):
+        finding = named(found_in(folder, view_range="0-1", masks=False, quick=quick), "few-views")
+        assert finding.severity == "fatal" and "3 views at least" in finding.advice
+    assert named(found_in(folder, view_range="0-2", masks=False, quick=True), "few-views").severity == "warning"
+    write_sparse_depth(folder / "sparse.npz", SparseDepth(surface_points()))
+    known = found_in(folder, view_range="0-1", masks=False, quick=True, depth=folder / "sparse.npz")
+    assert named(known, "few-views").severity == "warning"
+
+
 @pytest.mark.parametrize("scale_mat", [True, False])
 def test_one_view(folder, scale_mat):
     if not scale_mat:
@@ -317,7 +328,9 @@ def test_no_masks_and_nothing_that_says_where_the_object_is(folder):
     change_bounds(folder, lambda matrix: None)
     diagnosis = found_in(folder, masks=False)
     assert named(diagnosis, "no-masks").severity == "note"
-    assert named(diagnosis, "bounds-guessed").severity == "warning"
+    finding = named(diagnosis, "bounds-guessed")
+    # Which is what `dvr reconstruct` does, and what docs/troubleshooting.md says.
+    assert finding.severity == "warning" and "dvr reconstruct triangulates points" in finding.advice
 
 
 def test_what_the_reader_noted_is_passed_on(folder):
