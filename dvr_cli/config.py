@@ -278,6 +278,8 @@ FAST = Settings(
 QUALITY = Settings(
     preset="quality",
     image_size=None,
+    # There is more that patches of larger photographs ask for: outlines have to keep up with it.
+    losses=Losses(free_space=0.65, occupancy=0.39),
     # Photographs are halved: sizes in between would leave those a little larger at half of what fast works with.
     start=Start(image_size=500),
     # The levels of fast, and a finer one on the photographs as they are.

@@ -13,6 +13,7 @@ from dvr_cli.config import Start
 from dvr_cli.fields.grid import GridField
 from dvr_cli.fitting import initial
 from dvr_cli.fitting.depth_targets import SparseTargets, with_known_depth
+from dvr_cli.fitting.hardly_seen import with_least_area
 from dvr_cli.fitting.working_cube import WorkingCube, cube_hull
 from dvr_cli.kernels.distances import signed_distance
 from dvr_cli.kernels.views import ViewArrays
@@ -49,4 +50,6 @@ def first_field(
         kept = initial.carve(stack, hull, depth, start, touched)
         sdf = signed_distance(torch.as_tensor(kept).to(device))
     # The distance to a set of vertices has steps of one voxel; this rounds them.
-    return GridField(torch.as_tensor(ndimage.gaussian_filter(sdf.cpu().numpy(), 1.0)).to(device))
+    field = GridField(torch.as_tensor(ndimage.gaussian_filter(sdf.cpu().numpy(), 1.0)).to(device))
+    # Where masks are not exact, only the hull's own surface keeps outlines from being drawn in.
+    return field if touched is None else with_least_area(field, stack, touched)

@@ -214,7 +214,6 @@ def _start(
         cube = working_cube(stack, scene.unit_from_world)
     else:
 
-
         def known(whole: WorkingCube, small: ViewArrays) -> tuple[SparseTargets | None, torch.Tensor | None]:
             in_whole = _sparse(scene, views, whole.cube_from_world, device)
             return in_whole, dense_targets(views, small, divisor, whole.cube_from_world)

@@ -64,8 +64,8 @@ def unmasked_cube(small: ViewArrays, seen: SeenDepth, unit_from_world: Float[np.
         raise SceneError(
             "Without masks the object has to be found by comparing photographs, and no depth in the region of interest "
             "is confirmed by two other views.\nExpected at least three overlapping photographs of something with "
-            "texture. Give masks (--masks, --masks auto) or depth seen from known views (a COLMAP model, depth maps), or "
-            "check the cameras and the region of interest with dvr inspect SCENE."
+            "texture. Give masks (--masks, --masks auto) or depth seen from known views (a COLMAP model, depth maps), "
+            "or check the cameras and the region of interest with dvr inspect SCENE."
         )
     spacing = 2 * LARGEST / (HULL_VOXELS - 1)
     samples = places * spacing - LARGEST

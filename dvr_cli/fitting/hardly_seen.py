@@ -1,0 +1,58 @@
+"""Least area where no photograph looks at the surface squarely, such as undersides.
+
+Photographs that graze a surface say nothing about it, so it begins as the visual hull, which bulges between the places
+that contours touch; patches are too flat in such views to mend that later. Between what is seen, the smallest surface
+is the better guess. The hull can only be too large, so nothing is added to it.
+"""
+
+import itertools
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from dvr_cli.fields.grid import GridField
+from dvr_cli.kernels.band import find_band, smooth
+from dvr_cli.kernels.facing import best_facing
+from dvr_cli.kernels.views import ViewArrays
+
+LEAST_FACING = 0.3
+"""Cosine between normal and direction to a camera up to which it hardly sees a surface: 17 degrees."""
+DEEPEST = 5.0
+"""Voxels by which the surface may be moved, at most."""
+PASSES = 600
+"""By then most of what is thirty voxels wide has come to rest."""
+SHARE = 0.6
+"""Of the way to the neighbours' mean, in each pass; a mean alone would make alternating errors stay."""
+REDISTANCING = 0.3
+"""Much of it, because the vertices around the loose ones stay and would hold the surface where it was."""
+
+
+def with_least_area(field: GridField, stack: ViewArrays, touched: Float[Tensor, "p 3"]) -> GridField:
+    """The field with the surface pulled tight where views in the cube hardly see it.
+
+    What they do see holds it, and points on their contours, which are `touched`.
+    """
+    sdf = field.sdf.detach().clone()
+    voxel = 2.0 / (sdf.shape[0] - 1)
+    band = find_band(sdf, DEEPEST * voxel)
+    hardly = best_facing(sdf, band, stack.centres) < LEAST_FACING
+    loose = band[hardly & ~vertices_around(touched, sdf.shape[0])[band.long()]].contiguous()
+    if not len(loose):
+        return field
+    flat, places = sdf.reshape(-1), loose.long()
+    before = flat[places]
+    for _ in range(PASSES):
+        smooth(loose, sdf, SHARE, REDISTANCING)
+        flat[places] = torch.maximum(flat[places], before)
+    return GridField(sdf)
+
+
+def vertices_around(points: Float[Tensor, "p 3"], n: int) -> Bool[Tensor, "vertices"]:
+    """Which vertices of a grid over the cube are the nearest to a point, or beside one that is."""
+    nearest = ((points + 1) * ((n - 1) / 2)).round().long()
+    around = torch.zeros(n, n, n, dtype=torch.bool, device=points.device)
+    for shift in itertools.product((-1, 0, 1), repeat=3):
+        i, j, k = (nearest + torch.tensor(shift, device=points.device)).clamp(0, n - 1).unbind(dim=1)
+        around[i, j, k] = True
+    return around.reshape(-1)
