@@ -93,6 +93,8 @@ def check_folder(out: Path) -> None:
     """RunError where the demo would replace anything that is not of an earlier demo's making."""
     from dvr_cli.fitting.run_folder import check_target
 
+    if out.exists() and not out.is_dir():
+        raise RunError(f"{out} is a file: the demo needs a folder. Name another one with --out.")
     foreign = [name for name in WRITES if (out / name).exists()]
     if foreign and not (out / "scene" / MARK).is_file():
         raise RunError(

@@ -13,6 +13,7 @@ from dvr_cli.commands.surface_of_run import mesh_of_run
 from dvr_cli.console import Output
 from dvr_cli.errors import CompareError, DvrError
 from dvr_cli.files import disk_errors, write_text
+from dvr_cli.scenes.listing import count_of
 
 if TYPE_CHECKING:
     from dvr_cli.comparing.measures import Evaluation
@@ -141,7 +142,7 @@ def _scene_of(judging: Judging, run: "RunFolder | None", note: Callable[[str], N
 def _loaded(found: SceneViews, judging: Judging, output: Output) -> "list[LoadedView]":
     from dvr_cli.scenes.images import load_views
 
-    output.note(f"Decoding {len(found.scene.views)} photographs")
+    output.note(f"Decoding {count_of(len(found.scene.views), 'photograph')}")
     bare = replace(found.scene, depth_map_paths=None)
     return load_views(bare, judging.image_size, judging.threads)
 
@@ -194,7 +195,7 @@ def _by_photographs(
     for name, indices in (("fitted", found.fitted[:: judging.every]), ("held out", found.held_out)):
         if not indices:
             continue
-        output.note(f"Judging by {len(indices)} photographs ({name})")
+        output.note(f"Judging by {count_of(len(indices), 'photograph')} ({name})")
         results = [rephotograph(shape, views, indices)]
         if has_masks:
             results.append(judge_silhouettes(shape, views, indices))

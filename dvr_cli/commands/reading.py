@@ -31,6 +31,14 @@ class Reading:
     def __post_init__(self) -> None:
         if self.no_masks and (self.masks is not None or self.mask_folder is not None):
             raise typer.BadParameter("--no-masks contradicts --masks: give one of them.")
+        if self.masks not in (None, FOUND) and self.mask_folder is not None:
+            raise typer.BadParameter("--masks and --mask-folder both name masks: give one of them.")
+        if self.colmap is not None and (self.cameras is not None or self.format_name not in (None, "colmap")):
+            other = "--cameras" if self.cameras is not None else f"--format {self.format_name}"
+            raise typer.BadParameter(f"--colmap contradicts {other}: give one of them.")
+        for name, value in (("--masks", self.masks), ("--depth", self.depth)):
+            if value is not None and not value.strip():
+                raise typer.BadParameter(f"{name} names nothing: expected a path, auto, or the option alone.")
 
     def given(self) -> list[str]:
         """The options about masks and cameras that were used, as words of a command line."""

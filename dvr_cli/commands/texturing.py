@@ -10,6 +10,7 @@ from dvr_cli.commands.export_request import TextureKind
 from dvr_cli.commands.scene_views import SceneChoice, find_scene
 from dvr_cli.console import Output
 from dvr_cli.fitting.events import Message, StepReport
+from dvr_cli.scenes.listing import count_of
 
 if TYPE_CHECKING:
     from dvr_cli.comparing.measures import Evaluation
@@ -89,7 +90,7 @@ def find_photographs(run: "RunFolder", root: Path | None, options: TextureOption
         size = affordable_size([(view.camera.height, view.camera.width) for view in scene.views])
         if size is not None:
             output.note(f"Photographs are used at {size} pixels to save memory. (--image-size says otherwise)")
-    output.note(f"Decoding {len(scene.views)} photographs")
+    output.note(f"Decoding {count_of(len(scene.views), 'photograph')}")
     views = load_views(replace(scene, depth_map_paths=None), size, options.threads)
     return Photographs(views, found.fitted, found.held_out)
 
@@ -143,7 +144,7 @@ def judged(mesh: "Mesh", photographs: Photographs, output: Output) -> "Evaluatio
     from dvr_cli.comparing.photographs import judge_images
 
     which = "held-out" if photographs.held_out else "fitted"
-    output.note(f"Judging the colours by {len(photographs.judged)} {which} photographs")
+    output.note(f"Judging the colours by {count_of(len(photographs.judged), f'{which} photograph')}")
     return judge_images(mesh, photographs.views, photographs.judged)
 
 

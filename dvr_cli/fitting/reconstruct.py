@@ -38,7 +38,7 @@ from dvr_cli.kernels import launch
 from dvr_cli.kernels.views import ViewArrays, divisor_for, stack_views
 from dvr_cli.scenes.checks import check_hull
 from dvr_cli.scenes.images import load_views
-from dvr_cli.scenes.listing import listed
+from dvr_cli.scenes.listing import count_of, listed
 from dvr_cli.scenes.mask_conflicts import without_conflicts
 from dvr_cli.scenes.mask_repair import with_holes_filled
 from dvr_cli.scenes.views import LoadedView, Scene
@@ -163,7 +163,7 @@ def _fit(
 
 
 def _load(scene: Scene, settings: Settings, watch: Watch) -> list[LoadedView]:
-    watch.report(Message(f"Loading {len(scene.views)} photographs"))
+    watch.report(Message(f"Loading {count_of(len(scene.views), 'photograph')}"))
     views = load_views(scene, settings.image_size, settings.threads, partial(_stop_if_asked, watch))
     if settings.start.fill_masks:
         views, filled = with_holes_filled(views, scene.unit_from_world)

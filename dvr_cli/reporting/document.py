@@ -19,6 +19,7 @@ from dvr_cli.reporting.schema import (
     SceneReport,
 )
 from dvr_cli.reporting.summary import summary_sentences
+from dvr_cli.scenes.listing import count_of
 from dvr_cli.surfaces.cloud import PointCloud
 from dvr_cli.surfaces.mesh import Mesh
 
@@ -35,7 +36,7 @@ def report_of(
     protocols = side_by_side([column.evaluations for column in columns])
     known_seed = comparison.settings.get("seed") if seed is None else seed
     return Report(
-        title=title or f"{comparison.scene.name}: {len(columns)} meshes compared",
+        title=title or f"{comparison.scene.name}: {count_of(len(columns), 'mesh', 'meshes')} compared",
         created=created or now(),
         dvr_version=__version__,
         command_line=command_line,

@@ -23,6 +23,7 @@ from dvr_cli.reporting.scene_section import scene_section
 from dvr_cli.reporting.schema import Report
 from dvr_cli.reporting.stage import stage_of
 from dvr_cli.reporting.tables import RowHead, Table, family_mark, flattened, protocol_section, table_of
+from dvr_cli.scenes.listing import count_of
 from dvr_cli.surfaces.mesh import Mesh
 
 PICTURE_VIEWS = 4
@@ -206,7 +207,7 @@ def _curve(curve: Any, families: list[str], number: int) -> dict[str, Any]:
 
 def _scene_line(report: Report) -> str:
     scene = report.scene
-    parts = [f"Scene {scene.name} ({scene.format})", f"{scene.views} views"]
+    parts = [f"Scene {scene.name} ({scene.format})", count_of(scene.views, "view")]
     if scene.image_width is not None:
         parts.append(f"judged at {scene.image_width} × {scene.image_height} pixels")
     parts.append("no reference" if report.reference is None else f"with a reference ({report.reference.kind})")

@@ -57,6 +57,12 @@ def test_a_foreign_scene_is_not_replaced(small, tmp_path):
     assert cameras.read_bytes() == b"somebody's"
 
 
+def test_a_file_is_no_folder_to_write_into(tmp_path):
+    (tmp_path / "out").write_text("somebody's")
+    with pytest.raises(RunError, match="out is a file"):
+        demo.check_folder(tmp_path / "out")
+
+
 def test_an_earlier_demo_is_replaced_but_not_a_foreign_run_beside_it(small, tmp_path):
     demo.check_folder(tmp_path)
     demo.make_demo_scene(tmp_path / "scene")
