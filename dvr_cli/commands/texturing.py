@@ -10,7 +10,7 @@ from dvr_cli.commands.export_request import TextureKind
 from dvr_cli.commands.scene_views import SceneChoice, find_scene
 from dvr_cli.console import Output
 from dvr_cli.fitting.events import Message, StepReport
-from dvr_cli.scenes.listing import count_of
+from dvr_cli.scenes.listing import count_of, listed
 
 if TYPE_CHECKING:
     from dvr_cli.comparing.measures import Evaluation
@@ -80,10 +80,9 @@ def find_photographs(run: "RunFolder", root: Path | None, options: TextureOption
     assert found is not None  # A run always knows its scene.
     scene = found.scene
     if changed := changed_photographs(scene, run.scene_description, run.path):
-        more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
         output.note(
-            f"Since the run these changed: {', '.join(changed[:3])}{more}. Colours are taken from what is there now; "
-            "they may not fit the surface."
+            f"Since the run these changed: {listed(changed, 3)}. Colours are taken from what is there now; they may "
+            "not fit the surface."
         )
     size = options.image_size
     if size is None and not options.whole_images:

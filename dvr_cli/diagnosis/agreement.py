@@ -4,7 +4,7 @@ A mask that contradicts the others is left out of the hull, so that the others, 
 by them. `covering` is one number for a whole set of cameras: a correction is believed only when it raises that.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -221,8 +221,8 @@ def covering(views: Sequence[LoadedView], unit_from_world: Float[np.ndarray, "4 
 
     Good masks and cameras have 0.94 and more. Never raises.
     """
-    chosen = views[:: -(-len(views) // MOST_VIEWS)] if views else views
-    return _covering(silhouettes(chosen, unit_from_world, COVERING_SAMPLES))
+    shares = covered_by_hull(views, unit_from_world)
+    return float(np.median(list(shares.values()))) if shares else 0.0
 
 
 def covered_by_hull(views: Sequence[LoadedView], unit_from_world: Float[np.ndarray, "4 4"]) -> dict[str, float]:
@@ -253,16 +253,26 @@ def best_covering(
     scene: Scene, views: Sequence[LoadedView], unit_from_world: Float[np.ndarray, "4 4"] | None = None
 ) -> float:
     """`covering` in the scene's region of interest, or in the one that these views themselves suggest."""
+    given = scene.unit_from_world if unit_from_world is None else unit_from_world
+    return in_better_region(lambda region: covering(views, region), views, given)
+
+
+def in_better_region(
+    share: Callable[[Float[np.ndarray, "4 4"]], float],
+    views: Sequence[LoadedView],
+    unit_from_world: Float[np.ndarray, "4 4"],
+) -> float:
+    """A share of masks that a hull covers, in the region given or, if that is better, in the one that views suggest."""
     from dvr_cli.scenes.bounds import find_bounds
 
-    best = covering(views, scene.unit_from_world if unit_from_world is None else unit_from_world)
+    best = share(unit_from_world)
     if best >= AGREES:
         return best
     try:
         found, _ = find_bounds(list(views), None)
     except (SceneError, np.linalg.LinAlgError):
         return best
-    return max(best, covering(views, found))
+    return max(best, share(found))
 
 
 def silhouette_of_hull(silhouette: Silhouette, hull: Float[np.ndarray, "p 3"]) -> Bool[np.ndarray, "h w"]:

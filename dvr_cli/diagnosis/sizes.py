@@ -8,15 +8,14 @@ the resized photographs are carried over to their size. Without masks, the princ
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float
 
-from dvr_cli.diagnosis.agreement import AGREES, covered_by_hull
+from dvr_cli.diagnosis.agreement import AGREES, covered_by_hull, in_better_region
 from dvr_cli.diagnosis.corrections import size_factor
 from dvr_cli.diagnosis.findings import Finding, Severity
-from dvr_cli.errors import SceneError
-from dvr_cli.scenes.bounds import find_bounds
 from dvr_cli.scenes.image_files import same_aspect
 from dvr_cli.scenes.listing import count_of, listed
 from dvr_cli.scenes.views import LoadedView, Scene
@@ -42,7 +41,7 @@ def mixed_size_findings(scene: Scene, views: Sequence[LoadedView]) -> list[Findi
     sizes = _sizes(scene)
     if len(set(sizes.values())) < 2:
         return []
-    before = _least_covered(scene.unit_from_world, views, sizes)
+    before = _least_covered(views, sizes, scene.unit_from_world)
     if before >= AGREES:
         return []
     best, found = 0.0, None
@@ -50,7 +49,7 @@ def mixed_size_findings(scene: Scene, views: Sequence[LoadedView]) -> list[Findi
         resized = _resized(sizes, size)
         others = set(resized)
         mended = [_carried_over(view, sizes[view.name], size) if view.name in others else view for view in views]
-        after = _least_covered_anywhere(scene, mended, sizes)
+        after = in_better_region(partial(_least_covered, mended, sizes), mended, scene.unit_from_world)
         if after > best:
             best, found = after, (size, resized)
     if found is None or best < max(AGREES, before + CLEARLY_BETTER):
@@ -122,7 +121,7 @@ def _carried_over(view: LoadedView, own: Size, size: Size) -> LoadedView:
 
 
 def _least_covered(
-    unit_from_world: Float[np.ndarray, "4 4"], views: Sequence[LoadedView], sizes: dict[str, Size]
+    views: Sequence[LoadedView], sizes: dict[str, Size], unit_from_world: Float[np.ndarray, "4 4"]
 ) -> float:
     """Share of each mask that the hull of all covers, median of each size, of the worst size."""
     shares = covered_by_hull(views, unit_from_world)
@@ -130,18 +129,6 @@ def _least_covered(
     for name, share in shares.items():
         by_size.setdefault(sizes[name], []).append(share)
     return min((float(np.median(values)) for values in by_size.values()), default=0.0)
-
-
-def _least_covered_anywhere(scene: Scene, views: Sequence[LoadedView], sizes: dict[str, Size]) -> float:
-    """`_least_covered` in the scene's region of interest, or in the one that these views themselves suggest."""
-    best = _least_covered(scene.unit_from_world, views, sizes)
-    if best >= AGREES:
-        return best
-    try:
-        found, _ = find_bounds(list(views), None)
-    except (SceneError, np.linalg.LinAlgError):
-        return best
-    return max(best, _least_covered(found, views, sizes))
 
 
 def _shows(factor: float | None, own: Size, size: Size) -> bool:

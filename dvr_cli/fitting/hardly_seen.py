@@ -5,13 +5,13 @@ that contours touch; patches are too flat in such views to mend that later. Betw
 is the better guess. The hull can only be too large, so nothing is added to it.
 """
 
-import itertools
-
+import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from dvr_cli.fields.grid import GridField
+from dvr_cli.fitting.initial import around
 from dvr_cli.kernels.band import find_band, smooth
 from dvr_cli.kernels.facing import best_facing
 from dvr_cli.kernels.views import ViewArrays
@@ -26,6 +26,8 @@ SHARE = 0.6
 """Of the way to the neighbours' mean, in each pass; a mean alone would make alternating errors stay."""
 REDISTANCING = 0.3
 """Much of it, because the vertices around the loose ones stay and would hold the surface where it was."""
+BESIDE = np.ones((3, 3, 3), bool)
+"""Vertices that a point of a contour holds: the nearest one and the 26 around it."""
 
 
 def with_least_area(field: GridField, stack: ViewArrays, touched: Float[Tensor, "p 3"]) -> GridField:
@@ -37,7 +39,7 @@ def with_least_area(field: GridField, stack: ViewArrays, touched: Float[Tensor, 
     voxel = 2.0 / (sdf.shape[0] - 1)
     band = find_band(sdf, DEEPEST * voxel)
     hardly = best_facing(sdf, band, stack.centres) < LEAST_FACING
-    loose = band[hardly & ~vertices_around(touched, sdf.shape[0])[band.long()]].contiguous()
+    loose = band[hardly & ~around(touched, sdf.shape[0], BESIDE).reshape(-1)[band.long()]].contiguous()
     if not len(loose):
         return field
     flat, places = sdf.reshape(-1), loose.long()
@@ -46,13 +48,3 @@ def with_least_area(field: GridField, stack: ViewArrays, touched: Float[Tensor, 
         smooth(loose, sdf, SHARE, REDISTANCING)
         flat[places] = torch.maximum(flat[places], before)
     return GridField(sdf)
-
-
-def vertices_around(points: Float[Tensor, "p 3"], n: int) -> Bool[Tensor, "vertices"]:
-    """Which vertices of a grid over the cube are the nearest to a point, or beside one that is."""
-    nearest = ((points + 1) * ((n - 1) / 2)).round().long()
-    around = torch.zeros(n, n, n, dtype=torch.bool, device=points.device)
-    for shift in itertools.product((-1, 0, 1), repeat=3):
-        i, j, k = (nearest + torch.tensor(shift, device=points.device)).clamp(0, n - 1).unbind(dim=1)
-        around[i, j, k] = True
-    return around.reshape(-1)

@@ -26,6 +26,8 @@ APART = 6.0
 TOGETHER = 60.0
 """Degrees beyond which views no longer show the same; being apart is of no use there."""
 
+TWO_STEPS = ndimage.iterate_structure(ndimage.generate_binary_structure(3, 1), 2)
+"""Vertices about one that a contour touches at which the hull is not carved."""
 CUT_ITERATIONS = (300, 80, 30)
 """Of `smooth_cut` from its coarsest grid on; more on the finest one change next to nothing here."""
 
@@ -133,7 +135,7 @@ def carve(
     margin = start.margin * 2.0 / hull.shape[0]
     free, support = hull_kernels.vote(stack, hull, depth.starts, depth.step, depth.t_map, margin)
     if touched is not None and len(touched):
-        near = _around(touched, hull.shape[0])
+        near = around(touched, hull.shape[0], TWO_STEPS)
         free, support = torch.where(near, 0, free), torch.where(near, support.clamp(min=1), support)
     against = free - support
     inside = (hull < 0).cpu().numpy()
@@ -153,12 +155,12 @@ def carve(
     return kept
 
 
-def _around(points: Float[Tensor, "p 3"], n: int) -> Bool[Tensor, "n n n"]:
-    """The vertices of a grid that lie within two steps of a point."""
+def around(points: Float[Tensor, "p 3"], n: int, shape: Bool[np.ndarray, "k k k"]) -> Bool[Tensor, "n n n"]:
+    """The vertices of a grid over the cube in a shape about the vertices nearest to points."""
     place = ((points.cpu().clamp(-1, 1) + 1) * ((n - 1) / 2)).round().long()
     near = np.zeros((n, n, n), bool)
     near[tuple(place.T.numpy())] = True
-    return torch.as_tensor(ndimage.binary_dilation(near, iterations=2)).to(points.device)
+    return torch.as_tensor(ndimage.binary_dilation(near, shape)).to(points.device)
 
 
 def _evidence(

@@ -77,22 +77,23 @@ def test_alpha_that_is_not_the_mask(folder):
     assert named(found_in(folder), "alpha-unused").views == ("001.png",)
 
 
-def test_images_that_ask_to_be_turned(folder):
+def ask_to_be_turned(path):
+    """A quarter, by EXIF; the pixels stay."""
     exif = Image.Exif()
     exif[EXIF_ORIENTATION] = 6
-    with Image.open(image_path(folder, 1)) as image:
+    with Image.open(path) as image:
         image.load()
-    image.save(image_path(folder, 1), exif=exif)
+    image.save(path, exif=exif)
+
+
+def test_images_that_ask_to_be_turned(folder):
+    ask_to_be_turned(image_path(folder, 1))
     finding = named(found_in(folder, quick=True), "exif-orientation")
     assert finding.views == ("001.png",) and finding.severity == "warning"
 
 
 def test_mask_of_a_turned_image_for_cameras_as_stored_is_refused_with_the_reason(folder):
-    exif = Image.Exif()
-    exif[EXIF_ORIENTATION] = 6
-    with Image.open(image_path(folder, 1)) as image:
-        image.load()
-    image.save(image_path(folder, 1), exif=exif)
+    ask_to_be_turned(image_path(folder, 1))
     change_picture(mask_path(folder, 1), lambda pixels: np.rot90(pixels, -1))
     with pytest.raises(SceneError, match="asks to be turned, EXIF orientation 6"):
         found_in(folder, quick=True)
