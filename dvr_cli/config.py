@@ -56,6 +56,9 @@ class Start(Part):
     tolerance: float = Field(default=2.0, gt=0)
     """Voxels by which confirming depths may differ."""
     confirmations: int = Field(default=2, ge=1)
+    see_through: float = Field(default=0.25, ge=0, le=1)
+    """Share of the views that see a place on the hull that must have depth behind it for such depth to count: the
+    mirror image of a lamp is seen elsewhere on the hull by each of them."""
     margin: float = Field(default=1.5, gt=0)
     """Voxels between a depth and the space that it votes free."""
     certainty: float = Field(default=0.5, gt=0)

@@ -44,6 +44,8 @@ class SparseTargets:
     """For each ray, its view."""
     pair_points: Int[Tensor, "q"]
     """For each ray, its point."""
+    touched: Float[Tensor, "c 3"] | None = None
+    """Those of the points that contours touch, where masks agree to the pixel (`fitting.rims`)."""
 
 
 def sparse_targets(
@@ -82,6 +84,7 @@ def together(first: SparseTargets | None, second: SparseTargets | None) -> Spars
         torch.cat([first.spreads, second.spreads]),
         torch.cat([first.pair_views, second.pair_views]),
         torch.cat([first.pair_points, second.pair_points + len(first.points)]),
+        second.touched if first.touched is None else first.touched,
     )
 
 

@@ -14,6 +14,7 @@ from dvr_cli.fields.grid import GridField
 from dvr_cli.fitting import initial
 from dvr_cli.fitting.depth_targets import SparseTargets, with_known_depth
 from dvr_cli.fitting.hardly_seen import with_least_area
+from dvr_cli.fitting.mirror_images import without_mirror_images
 from dvr_cli.fitting.working_cube import WorkingCube, cube_hull
 from dvr_cli.kernels.distances import signed_distance
 from dvr_cli.kernels.views import ViewArrays
@@ -44,6 +45,7 @@ def first_field(
     if compare or votes:
         if compare:
             depth = initial.coarse_depth(stack, hull, initial.neighbour_views(stack, NEIGHBOURS), start)
+            depth = without_mirror_images(depth, stack, hull, start)
         else:
             depth = initial.empty_maps(stack, start.pixel_step)
         depth = with_known_depth(depth, stack, sparse, dense)

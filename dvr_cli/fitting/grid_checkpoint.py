@@ -34,6 +34,8 @@ def pack_grid(field: GridField, optimiser: StepState | None) -> dict[str, Any]:
             "band": optimiser.band.to("cpu", copy=True),
             "edge_hits": optimiser.edge_hits.to("cpu", copy=True),
         }
+        if optimiser.loose is not None:
+            state["optimiser"]["loose"] = optimiser.loose.to("cpu", copy=True)
         state["waiting"] = {name: _pack(grid, 0.0) for name, grid in _waiting(field).items()}
     return state
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from dvr_cli.config import Level, Photometric, Settings
@@ -15,6 +15,7 @@ from dvr_cli.fitting.course import Course
 from dvr_cli.fitting.depth_terms import DepthTargets, accumulate_depth
 from dvr_cli.fitting.events import Message, StepReport
 from dvr_cli.fitting.grid_checkpoint import pack_grid, unpack_grid
+from dvr_cli.fitting.hardly_seen import keep_tight, loose_vertices
 from dvr_cli.fitting.pixels import pixel_pool
 from dvr_cli.fitting.step import StepState, accumulate, update
 from dvr_cli.kernels.views import ViewArrays
@@ -82,9 +83,13 @@ class GridStepper:
     ) -> None:
         self._level, self._stack = settings.levels[course.level], stack
         self._settings = settings = settings_of_level(settings, course.level)
-        self._state = enter_level(course, stack, settings, report)
+        touched = None if depth.sparse is None else depth.sparse.touched
+        self._state = enter_level(course, stack, settings, report, touched)
         assert isinstance(course.field, GridField)
         self._field = course.field
+        self._held = None
+        if touched is not None and self._level.reach > 0:
+            self._held = initial.around(touched, self._field.voxels, initial.TWO_STEPS)
         self._depth = replace(depth, settled=course.level > 0)
         rim = max(NARROWEST_RIM, round(RIM * int(torch.maximum(stack.widths, stack.heights).max())))
         self._pool = pixel_pool(stack, rim)
@@ -94,9 +99,11 @@ class GridStepper:
         """Draw rays, collect what losses ask for, move the field."""
         field, state, stack, settings = self._field, self._state, self._stack, self._settings
         level = guessing_less(self._level, share)
-        found = accumulate(field, state, stack, self._pool, self._neighbours, settings, level, generator)
+        found = accumulate(field, state, stack, self._pool, self._neighbours, settings, level, generator, self._held)
         of_depth = accumulate_depth(field, stack, self._depth, settings.losses, generator)
         update(field, state, settings, share, level_step)
+        if state.loose is not None and level_step % settings.optimiser.band_every == 0:
+            keep_tight(state.loose, field.sdf.detach())
         return [found, of_depth]
 
 
@@ -123,10 +130,17 @@ def finest_voxels(stack: ViewArrays) -> int:
     return int(2 / (LEAST_PIXELS * float(pixel.quantile(0.5)))) + 1
 
 
-def enter_level(course: Course, stack: ViewArrays, settings: Settings, report: Callable[[Message], None]) -> StepState:
+def enter_level(
+    course: Course,
+    stack: ViewArrays,
+    settings: Settings,
+    report: Callable[[Message], None],
+    touched: Float[Tensor, "p 3"] | None = None,
+) -> StepState:
     """Bring the field to the level's resolution and set up the optimiser, unless a checkpoint has brought both.
 
-    The resolution is that of the settings, or what the level's photographs can show if that is less.
+    The resolution is that of the settings, or what the level's photographs can show if that is less. `touched` are
+    points that contours touch.
     """
     level = settings.levels[course.level]
     assert isinstance(course.field, GridField)
@@ -139,6 +153,8 @@ def enter_level(course: Course, stack: ViewArrays, settings: Settings, report: C
         if course.field.voxels != voxels:
             course.field = course.field.resized(voxels)
         course.optimiser = StepState.at_start(course.field, settings)
+        if touched is not None:
+            course.optimiser.loose = loose_vertices(course.field.sdf.detach(), stack.centres, touched)
     return course.optimiser
 
 

@@ -27,7 +27,7 @@ TOGETHER = 60.0
 """Degrees beyond which views no longer show the same; being apart is of no use there."""
 
 TWO_STEPS = ndimage.iterate_structure(ndimage.generate_binary_structure(3, 1), 2)
-"""Vertices about one that a contour touches at which the hull is not carved."""
+"""Vertices about one that a contour touches at which the hull is not carved and nothing is guessed behind a surface."""
 CUT_ITERATIONS = (300, 80, 30)
 """Of `smooth_cut` from its coarsest grid on; more on the finest one change next to nothing here."""
 
@@ -155,11 +155,16 @@ def carve(
     return kept
 
 
+def nearest_vertex(points: Float[Tensor, "p 3"], n: int) -> Int[Tensor, "p"]:
+    """Index of the vertex of a grid of n^3 over the cube that is nearest to each point."""
+    i, j, k = ((points.clamp(-1, 1) + 1) * ((n - 1) / 2)).round().long().unbind(dim=1)
+    return (i * n + j) * n + k
+
+
 def around(points: Float[Tensor, "p 3"], n: int, shape: Bool[np.ndarray, "k k k"]) -> Bool[Tensor, "n n n"]:
     """The vertices of a grid over the cube in a shape about the vertices nearest to points."""
-    place = ((points.cpu().clamp(-1, 1) + 1) * ((n - 1) / 2)).round().long()
     near = np.zeros((n, n, n), bool)
-    near[tuple(place.T.numpy())] = True
+    near.reshape(-1)[nearest_vertex(points.cpu(), n).numpy()] = True
     return torch.as_tensor(ndimage.binary_dilation(near, shape)).to(points.device)
 
 

@@ -52,7 +52,7 @@ def rim_targets(stack: ViewArrays, longest: float = LONGEST) -> SparseTargets | 
     pixel = (points - stack.centres[asked]).norm(dim=1) / stack.intrinsics[asked, 0, 0]
     spreads = torch.hypot(PIXEL_ERROR * pixel, SLOPE * lengths)
     nothing = torch.zeros(0, dtype=torch.int32, device=points.device)
-    return SparseTargets(points, spreads, nothing, nothing)
+    return SparseTargets(points, spreads, nothing, nothing, touched=points)
 
 
 def rim_pixels(stack: ViewArrays) -> tuple[Int[Tensor, "p"], Int[Tensor, "p 2"]]:

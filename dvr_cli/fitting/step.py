@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from dvr_cli.config import Level, Settings
 from dvr_cli.fields.grid import GridField, gradient_buffer
+from dvr_cli.fitting.initial import nearest_vertex
 from dvr_cli.fitting.inner_edges import Compared, add_inner_edges
 from dvr_cli.fitting.pixels import PixelPool
 from dvr_cli.kernels import band as band_kernels
@@ -55,6 +56,8 @@ class StepState:
     band: Int[Tensor, "b"]
     edge_hits: Float[Tensor, ""]
     """Share of the rays just outside masks that hit, as of late."""
+    loose: Int[Tensor, "l"] | None = None
+    """Vertices that no camera looks at squarely and no contour holds (`fitting.hardly_seen`), as the level began."""
 
     @classmethod
     def at_start(cls, field: GridField, settings: Settings) -> "StepState":
@@ -90,13 +93,17 @@ def accumulate(
     settings: Settings,
     level: Level,
     generator: torch.Generator,
+    held: Bool[Tensor, "n n n"] | None = None,
 ) -> dict[str, Tensor]:
-    """Draw rays, add the losses' gradients and curvatures to the field's, and return the mean losses."""
+    """Draw rays, add the losses' gradients and curvatures to the field's, and return the mean losses.
+
+    `held` are vertices where contours say where the surface is.
+    """
     seeds = Seeds.of(generator)
     looks = pool.look(stack, pool.draw(level.rays or settings.rays_per_step, seeds.pixels))
     trust = trust_in_edges(state, settings.losses.edge_doubt)
     with launch.scatters_together():
-        sums = _add_losses(field, stack, looks, trust, neighbours, settings, level, seeds)
+        sums = _add_losses(field, stack, looks, trust, neighbours, settings, level, seeds, held)
     totals, numbers = torch.stack([n for pair in sums.values() for n in pair]).reshape(-1, 2).unbind(dim=1)
     means = dict(zip(sums, (totals / numbers.clamp(min=1)).unbind(), strict=True))
     edge_hits = means.pop("edge_hits")
@@ -117,6 +124,7 @@ def _add_losses(
     settings: Settings,
     level: Level,
     seeds: Seeds,
+    held: Bool[Tensor, "n n n"] | None,
 ) -> Sums:
     """What `accumulate` adds for these rays; what is reported, as sums and numbers."""
     weights, photometric = settings.losses, settings.photometric
@@ -148,7 +156,7 @@ def _add_losses(
         stack, views, pixels, d, surface.t, surface.normals, bends, sources,
         keep=photometric.keep, radius=level.patch_radius, noise=photometric.noise,
         agreement=photometric.agreement * field.voxel,
-        guesses=_guesses(surface, d, level.reach * field.voxel, field.voxel, seeds.guesses),
+        guesses=_guesses(surface, d, level.reach * field.voxel, field.voxel, held, seeds.guesses),
     )  # fmt: skip
     sums["photometric"] = ncc_loss.detach().sum(), (ncc_curvature > 0).float().sum()
     field.add_curvature(surface.points.detach(), weights.photometric * ncc_curvature / surface.slope**2)
@@ -160,10 +168,24 @@ def _add_losses(
 
 
 def _guesses(
-    surface: Surface, directions: Float[Tensor, "h 3"], reach: float, voxel: float, seed: int
+    surface: Surface,
+    directions: Float[Tensor, "h 3"],
+    reach: float,
+    voxel: float,
+    held: Bool[Tensor, "n n n"] | None,
+    seed: int,
 ) -> Guesses | None:
-    """Patches to try up to `reach` away, facing anywhere between the surface's normal and the camera."""
-    return Guesses(*guess(seed, surface.normals, directions, reach), voxel) if reach > 0 else None
+    """Patches to try up to `reach` away, facing anywhere between the surface's normal and the camera.
+
+    Mirror images lie behind the surface: none are tried behind it where it is `held`.
+    """
+    if reach == 0:
+        return None
+    offsets, normals = guess(seed, surface.normals, directions, reach)
+    allowed = None
+    if held is not None:
+        allowed = (offsets < 0) | ~held.reshape(-1)[nearest_vertex(surface.points.detach(), held.shape[0])]
+    return Guesses(offsets, normals, voxel, allowed)
 
 
 def trust_in_edges(state: StepState, doubt: float) -> Float[Tensor, ""]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from dvr_cli.fields.protocol import Field
@@ -25,6 +25,8 @@ class Guesses:
     normals: Float[Tensor, "h 3"]
     longest_pull: float
     """A ray is pulled towards a better patch, but by no more than this."""
+    allowed: Bool[Tensor, "h"] | None = None
+    """Rays that may try theirs; None: all."""
 
 
 def with_slope(variable: Tensor, slope: Tensor, loss: Tensor | None = None) -> Tensor:
@@ -78,7 +80,8 @@ def photometric_loss(
     bound = weigh(found, agreement)
     if guesses is not None:
         # No loss is below zero: what matches well need not be tried elsewhere.
-        tried = (bound > 0).nonzero().squeeze(1)
+        may = bound > 0 if guesses.allowed is None else guesses.allowed & (bound > 0)
+        tried = may.nonzero().squeeze(1)
         elsewhere = [ray_views, ray_pixels, directions, here + guesses.offsets, guesses.normals, bends, sources]
         other = compare(*rows_of(elsewhere, tried))
         prefer_better(found, bound, tried, guesses.offsets, other, agreement, guesses.longest_pull)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from dvr_cli.fields.grid import GridField
-from dvr_cli.fitting.hardly_seen import DEEPEST, with_least_area
+from dvr_cli.fitting.hardly_seen import DEEPEST, keep_tight, loose_vertices, with_least_area
 from dvr_cli.kernels.views import stack_views
 from dvr_cli.scenes.synthetic import cameras_around
 from dvr_cli.scenes.views import LoadedView
@@ -90,3 +90,37 @@ def test_a_bulge_is_not_pulled_in_by_more_than_the_bound():
 def test_a_field_without_a_surface_stays_as_it_is(value):
     field = GridField(torch.full((N, N, N), value))
     assert torch.equal(with_least_area(field, views_from([2.0]), NOWHERE).sdf, field.sdf)
+
+
+def test_loose_are_the_vertices_about_what_nobody_sees_or_touches():
+    before = cylinder(BULGE)
+    stack = views_from([2.0, 0.0])
+    loose = loose_vertices(before, stack.centres, NOWHERE).long()
+    assert (before.reshape(-1)[loose].abs() < DEEPEST * VOXEL).all()
+    assert (loose % N < N // 2).all(), "below"
+    assert len(loose) > 0.5 * torch.pi * (RADIUS / VOXEL) ** 2 * 2 * DEEPEST
+    touched = torch.tensor([[0.0, 0.0, BOTTOM - BULGE]])
+    held = set(loose.tolist()) - set(loose_vertices(before, stack.centres, touched).tolist())
+    assert 0 < len(held) <= 27
+
+
+def test_loose_vertices_lose_their_ripples_in_a_level_and_others_keep_theirs():
+    """Of waves six voxels long hardly anything is left after two hundred passes."""
+    flat, axis = cylinder(0.0), torch.linspace(-1, 1, N)
+    rippled = flat + 0.4 * VOXEL * torch.cos(axis * (2 * torch.pi / (6 * VOXEL)))[:, None, None]
+    loose = loose_vertices(flat, views_from([2.0, 0.0]).centres, NOWHERE)
+    after = rippled.clone()
+    for _ in range(200):
+        keep_tight(loose, after)
+    assert lowest(rippled).max() - lowest(rippled).min() > 0.6 * VOXEL
+    assert lowest(after).max() - lowest(after).min() < 0.1 * VOXEL
+    assert (lowest(after) - BOTTOM).abs().max() < 0.2 * VOXEL
+    others = torch.ones(N**3, dtype=torch.bool)
+    others[loose.long()] = False
+    assert torch.equal(after.reshape(-1)[others], rippled.reshape(-1)[others])
+
+
+def test_nothing_that_is_loose_is_nothing_to_do():
+    sdf = cylinder(BULGE)
+    keep_tight(torch.zeros(0, dtype=torch.int32), sdf)
+    assert torch.equal(sdf, cylinder(BULGE))

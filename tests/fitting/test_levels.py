@@ -53,7 +53,7 @@ def test_guesses_reach_less_and_less_far_until_there_are_none(monkeypatch):
     reaches = []
 
     def recording(*arguments):
-        *_, level, _ = arguments
+        level = arguments[6]
         reaches.append(level.reach)
         return accumulate(*arguments)
 

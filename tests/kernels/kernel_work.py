@@ -24,6 +24,7 @@ from dvr_cli.kernels import (
     rims,
     rows,
     scatter,
+    see_through,
     silhouettes,
     worth,
 )
@@ -176,7 +177,9 @@ def carved(place: Place) -> list[Tensor]:
     neighbours, (views, pixels) = neighbour_views(ball, 4), mask_pixels(ball, 3)
     starts = (torch.arange(ball.count) * 96 * 72).int()
     t_map = torch.full((ball.count * 96 * 72,), 3.1)
-    sdf, kept, votes, starts, t_map = place.here(ball_sdf(N), (GRID > 3).to(torch.uint8), GRID, starts, t_map)
+    sdf, kept, votes, starts, t_map, points = place.here(
+        ball_sdf(N), (GRID > 3).to(torch.uint8), GRID, starts, t_map, POINTS
+    )
     t, score = hull.sweep(ball, neighbours, sdf, views, pixels, planes=48, sources=4, radius=2, noise=0.01)
     return [
         hull.visual_hull(ball, N),
@@ -186,6 +189,7 @@ def carved(place: Place) -> list[Tensor]:
         *hull.vote(ball, sdf, starts, 1, t_map, 0.05),
         hull.veto(sdf, kept, votes, *ball.rays(views, pixels)),
         *rims.graze(ball, views[::7].contiguous(), pixels[::7].contiguous(), 1 / 64),
+        *see_through.see_through(ball, starts, 1, t_map, t_map + 0.3, 0.5 * points, near=0.2, behind=0.1),
     ]
 
 

@@ -97,6 +97,21 @@ def test_a_worse_patch_elsewhere_changes_nothing():
     assert torch.equal(*gradients)
 
 
+def test_only_rays_that_may_try_a_guess_are_pulled():
+    """Every ray has a better patch elsewhere; those that may not try it stay as they are without guesses."""
+    before, t, after, options = arguments()
+    options = options | {"noise": 0.0, "agreement": 1e9}
+    truth, away = t - 0.04, torch.full_like(t, -2.5)
+    may = torch.arange(len(t)) % 2 == 0
+    found = []
+    for allowed in (None, may, torch.zeros_like(may)):
+        guesses = Guesses(-away, after[0], 0.1, allowed)
+        found.append(photometric_loss(*before, truth + away, *after, **options, guesses=guesses)[1])
+    everyone, some, nobody = found
+    assert (everyone[:3] > 0).all() and (nobody == 0).all()
+    assert torch.equal(some, torch.where(may, everyone, nobody))
+
+
 @pytest.mark.parametrize("reach", [0.01, 0.05])
 def test_bends_are_how_far_a_sphere_curves_away_from_its_tangent_plane(reach):
     """Two pixels along x or y, a neighbour's ray meets the sphere behind the plane by four times the bend."""
