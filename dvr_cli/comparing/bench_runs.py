@@ -6,6 +6,7 @@ is started again goes on with what is missing, in the middle of a reconstruction
 
 import hashlib
 import json
+import os
 import re
 import signal
 import subprocess
@@ -180,8 +181,18 @@ def _dvr(arguments: list[str], quiet: bool) -> subprocess.CompletedProcess[str]:
     """
     command = [sys.executable, "-m", "dvr_cli", *arguments, *(["--quiet"] if quiet else [])]
     said: list[str] = []
-    with tempfile.TemporaryFile("w+") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    # Names of files are said in any alphabet, whatever the locale.
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8:backslashreplace"}
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
+        process = subprocess.Popen(
+            command,
+            stdout=output,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            errors="replace",
+            env=environment,
+            start_new_session=True,
+        )
         assert process.stderr is not None
         with process, _handing_on_signals(process):
             for line in process.stderr:

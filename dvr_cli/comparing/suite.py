@@ -11,8 +11,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from dvr_cli.config import PRESETS
 from dvr_cli.errors import ConfigError
 from dvr_cli.mistakes import mistakes
 
@@ -38,6 +39,14 @@ class Judged(BaseModel):
     crop: str | None = None
     cull: int | None = Field(default=None, ge=0)
     every: int | None = Field(default=None, ge=1)
+
+    @field_validator("presets")
+    @classmethod
+    def _presets_exist(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for name in names or ():
+            if name not in PRESETS:
+                raise ValueError(f"there is no preset {name}; there are {', '.join(PRESETS)}")
+        return names
 
 
 class Synthetic(BaseModel):

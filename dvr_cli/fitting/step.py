@@ -151,12 +151,13 @@ def _add_losses(
     field.add_colour_curvature(surface.points.detach(), errors.softness)
 
     sources = choose_sources(neighbours, views, surface.slope, photometric.sources, photometric.share, seeds.sources)
+    brighter = (rgb - colour.detach()).sum(dim=1) > 0
     bends = surface_bends(field, stack, views, pixels, surface, d, BEND_REACH * field.voxel)
     ncc_loss, ncc_curvature = photometric_loss(
         stack, views, pixels, d, surface.t, surface.normals, bends, sources,
         keep=photometric.keep, radius=level.patch_radius, noise=photometric.noise,
         agreement=photometric.agreement * field.voxel,
-        guesses=_guesses(surface, d, level.reach * field.voxel, field.voxel, held, seeds.guesses),
+        guesses=_guesses(surface, d, brighter, level.reach * field.voxel, field.voxel, held, seeds.guesses),
     )  # fmt: skip
     sums["photometric"] = ncc_loss.detach().sum(), (ncc_curvature > 0).float().sum()
     field.add_curvature(surface.points.detach(), weights.photometric * ncc_curvature / surface.slope**2)
@@ -170,6 +171,7 @@ def _add_losses(
 def _guesses(
     surface: Surface,
     directions: Float[Tensor, "h 3"],
+    brighter: Bool[Tensor, "h"],
     reach: float,
     voxel: float,
     held: Bool[Tensor, "n n n"] | None,
@@ -177,15 +179,16 @@ def _guesses(
 ) -> Guesses | None:
     """Patches to try up to `reach` away, facing anywhere between the surface's normal and the camera.
 
-    Mirror images lie behind the surface: none are tried behind it where it is `held`.
+    Mirror images of lamps lie behind the surface and add light: none are tried behind it where it is `held`, or where a
+    pixel is `brighter` than the surface's colour, which other views show.
     """
     if reach == 0:
         return None
     offsets, normals = guess(seed, surface.normals, directions, reach)
-    allowed = None
+    barred = brighter
     if held is not None:
-        allowed = (offsets < 0) | ~held.reshape(-1)[nearest_vertex(surface.points.detach(), held.shape[0])]
-    return Guesses(offsets, normals, voxel, allowed)
+        barred = barred | held.reshape(-1)[nearest_vertex(surface.points.detach(), held.shape[0])]
+    return Guesses(offsets, normals, voxel, (offsets < 0) | ~barred)
 
 
 def trust_in_edges(state: StepState, doubt: float) -> Float[Tensor, ""]:

@@ -134,6 +134,13 @@ def test_real_command_passes_on_what_it_says(capfd):
     assert "Usage" in capfd.readouterr().err
 
 
+def test_what_a_command_says_is_read_in_any_locale(monkeypatch, capfd):
+    monkeypatch.setenv("PYTHONIOENCODING", "latin-1")
+    done = bench_runs._dvr(["inspect", "/nowhere/caf\u00e9"], quiet=True)
+    assert done.returncode == 1
+    assert "caf\u00e9" in done.stderr
+
+
 def test_table_has_a_row_for_each_and_means_of_what_all_have(stand_in, place):
     results = [run(place), run(place, SCENE.model_copy(update={"name": "bowl", "threshold": 0.3}))]
     lines = suite_table(results).splitlines()

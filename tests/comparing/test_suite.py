@@ -71,6 +71,7 @@ def test_placeholders_are_names_and_no_expressions(tmp_path):
         (("hold_out = 8", 'protocol = "foo"'), "protocol = 'foo' cannot be used: expected one of plain, dtu, tanks"),
         (("hold_out = 8", "holdout = 8"), "unknown key 'defaults.holdout'. Did you mean 'defaults.hold_out'"),
         (("hold_out = 8", 'presets = "fast"'), "defaults.presets = 'fast' .*expected a list of texts"),
+        (("hold_out = 8", 'presets = ["fast", "fats"]'), "there is no preset fats; there are fast, quality"),
     ],
 )
 def test_mistakes_are_named(tmp_path, change, words):

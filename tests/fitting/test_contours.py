@@ -10,6 +10,7 @@ from dvr_cli.fitting import step
 from dvr_cli.fitting.course import Course
 from dvr_cli.fitting.depth_targets import SparseTargets, together
 from dvr_cli.fitting.depth_terms import DepthTargets
+from dvr_cli.fitting.grid_checkpoint import UNTOUCHED_ALBEDO
 from dvr_cli.fitting.grid_kind import GridStepper
 from dvr_cli.fitting.hardly_seen import loose_vertices
 from tests.fitting.tiny_runs import TINY
@@ -39,31 +40,36 @@ def stepper_of(run: Course, touched: torch.Tensor | None) -> GridStepper:
 
 
 def guesses_of_a_step(touched: torch.Tensor | None, monkeypatch: pytest.MonkeyPatch):
-    """(the guesses of a step's rays, the points of the surface that these see)."""
+    """(the guesses of a first step's rays, the points that these see, whether pixels are brighter than the surface)."""
     asked = {}
 
     def recording(stack, views, pixels, directions, t, *others, guesses, **options):
-        asked.update(guesses=guesses, points=stack.centres[views.long()] + t.detach()[:, None] * directions)
+        points = stack.centres[views.long()] + t.detach()[:, None] * directions
+        brightness = stack.rgb[stack.pixel_index(views, pixels)].mean(dim=1)
+        asked.update(guesses=guesses, points=points, brighter=brightness > UNTOUCHED_ALBEDO)
         return photometric_loss(stack, views, pixels, directions, t, *others, guesses=guesses, **options)
 
     photometric_loss = step.photometric_loss
     monkeypatch.setattr(step, "photometric_loss", recording)
     stepper_of(course(), touched).step(0, 0.0, torch.Generator().manual_seed(0))
-    return asked["guesses"], asked["points"]
+    return asked["guesses"], asked["points"], asked["brighter"]
 
 
 def test_nothing_is_guessed_behind_what_contours_touch(monkeypatch):
-    guesses, points = guesses_of_a_step(points_of_one_half(), monkeypatch)
-    held, elsewhere = points[:, 0] > 0.1, points[:, 0] < -0.25
+    guesses, points, brighter = guesses_of_a_step(points_of_one_half(), monkeypatch)
+    held, elsewhere = points[:, 0] > 0.1, (points[:, 0] < -0.25) & ~brighter
     assert held.sum() > 100 and elsewhere.sum() > 100
     assert torch.equal(guesses.allowed[held], guesses.offsets[held] < 0)
     assert 0.3 < guesses.allowed[held].float().mean() < 0.7
     assert guesses.allowed[elsewhere].all()
 
 
-def test_other_points_do_not_keep_guesses_from_anywhere(monkeypatch):
-    guesses, _ = guesses_of_a_step(None, monkeypatch)
-    assert guesses.allowed is None
+def test_nothing_is_guessed_behind_a_surface_that_is_brighter_here_than_elsewhere(monkeypatch):
+    """Points that no contour touches change nothing about it."""
+    guesses, _, brighter = guesses_of_a_step(None, monkeypatch)
+    assert brighter.sum() > 100 and (~brighter).sum() > 100
+    assert torch.equal(guesses.allowed[brighter], guesses.offsets[brighter] < 0)
+    assert guesses.allowed[~brighter].all()
 
 
 def test_a_level_knows_its_loose_vertices_and_so_does_its_checkpoint():
