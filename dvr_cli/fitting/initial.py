@@ -157,15 +157,25 @@ def carve(
 
 def nearest_vertex(points: Float[Tensor, "p 3"], n: int) -> Int[Tensor, "p"]:
     """Index of the vertex of a grid of n^3 over the cube that is nearest to each point."""
-    i, j, k = ((points.clamp(-1, 1) + 1) * ((n - 1) / 2)).round().long().unbind(dim=1)
-    return (i * n + j) * n + k
+    return _index(_place(points, n), n)
 
 
 def around(points: Float[Tensor, "p 3"], n: int, shape: Bool[np.ndarray, "k k k"]) -> Bool[Tensor, "n n n"]:
     """The vertices of a grid over the cube in a shape about the vertices nearest to points."""
-    near = np.zeros((n, n, n), bool)
-    near.reshape(-1)[nearest_vertex(points.cpu(), n).numpy()] = True
-    return torch.as_tensor(ndimage.binary_dilation(near, shape)).to(points.device)
+    offsets = torch.as_tensor(np.argwhere(shape) - shape.shape[0] // 2, device=points.device)
+    near = torch.zeros(n**3, dtype=torch.bool, device=points.device)
+    # Beyond a wall comes the wall, which lies in a convex shape, too.
+    near[_index((_place(points, n)[:, None] + offsets).clamp(0, n - 1).reshape(-1, 3), n)] = True
+    return near.reshape(n, n, n)
+
+
+def _place(points: Float[Tensor, "p 3"], n: int) -> Int[Tensor, "p 3"]:
+    return ((points.clamp(-1, 1) + 1) * ((n - 1) / 2)).round().long()
+
+
+def _index(place: Int[Tensor, "p 3"], n: int) -> Int[Tensor, "p"]:
+    i, j, k = place.unbind(dim=1)
+    return (i * n + j) * n + k
 
 
 def _evidence(
