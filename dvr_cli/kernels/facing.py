@@ -5,6 +5,7 @@ import warp as wp
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from dvr_cli.kernels.grid import vertex_position
 from dvr_cli.kernels.launch import launch
 
 wp.set_module_options({"enable_backward": False})
@@ -22,8 +23,7 @@ def facing_kernel(
 ):
     e = first + wp.tid()
     b = vertices[e]
-    spacing = 2.0 / float(n - 1)
-    point = wp.vec3(float(b // (n * n)), float(b // n % n), float(b % n)) * spacing - wp.vec3(1.0, 1.0, 1.0)
+    point = vertex_position(b, n)
     normal = wp.normalize(wp.vec3(sdf[b + n * n] - sdf[b - n * n], sdf[b + n] - sdf[b - n], sdf[b + 1] - sdf[b - 1]))
     best = float(-1.0)
     for v in range(views):

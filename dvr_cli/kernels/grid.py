@@ -35,6 +35,13 @@ def at(values: wp.array(dtype=wp.float32), index: int) -> float:
 
 
 @wp.func
+def vertex_position(b: int, n: int):
+    """Unit-space position of grid vertex b."""
+    s = 2.0 / float(n - 1)
+    return wp.vec3(float(b // (n * n)) * s - 1.0, float((b // n) % n) * s - 1.0, float(b % n) * s - 1.0)
+
+
+@wp.func
 def inside_grid(q: wp.vec3, n: int):
     """A position in units of voxels, clamped a little inside the last cell."""
     top = float(n - 1) - 0.001

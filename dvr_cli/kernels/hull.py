@@ -10,7 +10,7 @@ import warp as wp
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from dvr_cli.kernels.grid import cube_interval, sample
+from dvr_cli.kernels.grid import cube_interval, sample, vertex_position
 from dvr_cli.kernels.launch import launch
 from dvr_cli.kernels.patches import compare_patch, reference_patch, taps_of
 from dvr_cli.kernels.views import ViewArrays
@@ -19,10 +19,19 @@ wp.set_module_options({"enable_backward": False})
 
 
 @wp.func
-def vertex_position(b: int, n: int):
-    """Unit-space position of grid vertex b."""
-    s = 2.0 / float(n - 1)
-    return wp.vec3(float(b // (n * n)) * s - 1.0, float((b // n) % n) * s - 1.0, float(b % n) * s - 1.0)
+def place_in_map(
+    point: wp.vec3, intrinsics: wp.mat33, rotation: wp.mat33, centre: wp.vec3, height: int, width: int,
+    start: int, step: int,
+):  # fmt: skip
+    """Where a view's map, of every `step`-th pixel, holds the pixel that sees a point; -1 where none does."""
+    q = intrinsics * (rotation * (point - centre))
+    place = int(-1)
+    if q[2] > 0.0:
+        x = int(wp.floor(q[0] / q[2]))
+        y = int(wp.floor(q[1] / q[2]))
+        if x >= 0 and y >= 0 and x < width and y < height:
+            place = start + (y // step) * ((width + step - 1) // step) + x // step
+    return place
 
 
 @wp.kernel
@@ -237,19 +246,15 @@ def vote_kernel(
     if hull[b] < 0.0:
         point = vertex_position(b, n)
         for v in range(views):
-            q = intrinsics[v] * (rotations[v] * (point - centres[v]))
-            if q[2] > 0.0:
-                x = int(wp.floor(q[0] / q[2]))
-                y = int(wp.floor(q[1] / q[2]))
-                if x >= 0 and y >= 0 and x < widths[v] and y < heights[v]:
-                    map_width = (widths[v] + step - 1) // step
-                    d = t_map[map_starts[v] + (y // step) * map_width + x // step]
-                    if d > 0.0:
-                        behind = wp.length(point - centres[v]) - d
-                        if behind < -margin:
-                            free += 1.0
-                        elif behind < 3.0 * margin:
-                            support += 1.0
+            place = place_in_map(
+                point, intrinsics[v], rotations[v], centres[v], heights[v], widths[v], map_starts[v], step
+            )
+            if place >= 0 and t_map[place] > 0.0:
+                behind = wp.length(point - centres[v]) - t_map[place]
+                if behind < -margin:
+                    free += 1.0
+                elif behind < 3.0 * margin:
+                    support += 1.0
     free_out[b] = free
     support_out[b] = support
 

@@ -10,6 +10,7 @@ import warp as wp
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from dvr_cli.kernels.hull import place_in_map
 from dvr_cli.kernels.launch import launch
 from dvr_cli.kernels.views import ViewArrays
 
@@ -40,17 +41,13 @@ def see_through_kernel(
     seen = int(0)
     through = int(0)
     for v in range(views):
-        q = intrinsics[v] * (rotations[v] * (point - centres[v]))
-        if q[2] > 0.0:
-            x = int(wp.floor(q[0] / q[2]))
-            y = int(wp.floor(q[1] / q[2]))
-            if x >= 0 and y >= 0 and x < widths[v] and y < heights[v]:
-                place = map_starts[v] + (y // step) * ((widths[v] + step - 1) // step) + x // step
-                distance = wp.length(point - centres[v])
-                if entry_map[place] > 0.0 and wp.abs(entry_map[place] - distance) < near:
-                    seen += 1
-                    if t_map[place] - distance > behind:
-                        through += 1
+        place = place_in_map(point, intrinsics[v], rotations[v], centres[v], heights[v], widths[v], map_starts[v], step)
+        if place >= 0 and entry_map[place] > 0.0:
+            distance = wp.length(point - centres[v])
+            if wp.abs(entry_map[place] - distance) < near:
+                seen += 1
+                if t_map[place] - distance > behind:
+                    through += 1
     seen_out[e] = seen
     through_out[e] = through
 

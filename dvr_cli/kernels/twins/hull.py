@@ -134,7 +134,7 @@ def confirm(
     distance = (points - stack.centres[views.long()]).norm(dim=2)
     agrees = torch.zeros_like(seen)
     for right, down in itertools.product((0, 1), repeat=2):
-        depth = _map_at(
+        depth = map_at(
             stack, map_starts, step, t_map, views, corner + torch.tensor([right, down], device=corner.device)
         )
         agrees |= (depth > 0) & ((depth - distance).abs() < tolerance)
@@ -155,7 +155,7 @@ def vote(
     for v in range(stack.count):
         views = torch.full(hull.shape, v, dtype=torch.int32, device=hull.device)
         pixel, seen = pixel_under(stack, views, points)
-        distance = _map_at(stack, map_starts, step, t_map, views, pixel // step)
+        distance = map_at(stack, map_starts, step, t_map, views, pixel // step)
         known = seen & (distance > 0)
         behind = (points - stack.centres[v]).norm(dim=-1) - distance
         free += known & (hull < 0) & (behind < -margin)
@@ -163,7 +163,7 @@ def vote(
     return free, support
 
 
-def _map_at(
+def map_at(
     stack: ViewArrays,
     map_starts: Tensor,
     step: int,

@@ -5,6 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from dvr_cli.kernels.twins.cameras import pixel_under
+from dvr_cli.kernels.twins.hull import map_at
 from dvr_cli.kernels.views import ViewArrays
 
 
@@ -24,10 +25,9 @@ def see_through(
     for view in range(stack.count):
         views = torch.full((len(points),), view, dtype=torch.int32, device=points.device)
         pixel, in_image = pixel_under(stack, views, points)
-        column, row = (pixel // step).unbind(dim=1)
-        place = int(map_starts[view]) + row * -(-int(stack.widths[view]) // step) + column
+        entry, depth = (map_at(stack, map_starts, step, each, views, pixel // step) for each in (entry_map, t_map))
         distance = (points - stack.centres[view]).norm(dim=1)
-        sees = in_image & (entry_map[place] > 0) & ((entry_map[place] - distance).abs() < near)
+        sees = in_image & (entry > 0) & ((entry - distance).abs() < near)
         seen += sees
-        through += sees & (t_map[place] - distance > behind)
+        through += sees & (depth - distance > behind)
     return seen, through
